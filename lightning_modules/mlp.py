@@ -1,0 +1,78 @@
+"""Multilayer perceptron: linear layers with an activation between them, of any depth and widths.
+
+Source: Ng, Improving Deep Neural Networks, 1 (z = W a + b, a = g(z)); Saito, Deep Learning from
+Scratch, neural networks. Order in a hidden layer: linear, batch norm, activation, dropout.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from torch import nn
+
+from recipebench.levels import Choice
+from recipebench.lightning_modules import regularizers
+from recipebench.lightning_modules.activations import ACTIVATIONS
+from recipebench.lightning_modules.catalog import ACTIVATIONS as ACTIVATION_CATALOG
+from recipebench.lightning_modules.catalog import REGULARIZERS
+from recipebench.lightning_modules.supervised import Spec, SupervisedModule
+
+
+class MLP(SupervisedModule):
+    """A multilayer perceptron for classification (logits) or regression (one output).
+
+    Args:
+        in_features: numbers in one input, all dimensions but the first flattened.
+        hidden: units of each hidden layer; with Maxout, units after the maximum.
+        out_features: classes, or 1 for regression.
+        activation: a level of the catalog.
+        task, initializer, regularizer, optimizer, init_seed: see `SupervisedModule`.
+
+    Shape:
+        (batch, ...) float32, in_features numbers each, to (batch, out_features).
+
+    Example:
+        >>> MLP(hidden=[5], activation={"maxout": {"pieces": 3}}).network.linear_1
+        Linear(in_features=784, out_features=15, bias=True)
+    """
+
+    def __init__(
+        self,
+        *,
+        in_features: int = 784,
+        hidden: Sequence[int] = (128, 64),
+        out_features: int = 10,
+        task: str = "classification",
+        activation: Spec = "relu",
+        initializer: Spec = "he",
+        regularizer: Spec = "none",
+        optimizer: Spec = "sgd",
+        init_seed: int | None = None,
+    ) -> None:
+        network = build_network(
+            in_features, hidden, out_features, ACTIVATION_CATALOG.choose(activation), REGULARIZERS.choose(regularizer)
+        )
+        super().__init__(
+            network, task=task, initializer=initializer, regularizer=regularizer, optimizer=optimizer, init_seed=init_seed
+        )
+
+
+def build_network(
+    in_features: int, hidden: Sequence[int], out_features: int, activation: Choice, regularizer: Choice
+) -> nn.Sequential:
+    """Return the layers by name: flatten, linear_1, norm_1, activation_1, dropout_1, ..., output."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
+    options = dict(regularizer.parameters)
+    for i, width in enumerate(hidden, start=1):
+        function = ACTIVATIONS[activation.name](**activation.parameters)
+        pieces = getattr(function, "pieces", 1)
+        layers[f"linear_{i}"] = nn.Linear(in_features, width * pieces)
+        if regularizer.name == "batch_norm":
+            layers[f"norm_{i}"] = regularizers.batch_norm(width * pieces, **options)
+        layers[f"activation_{i}"] = function
+        if regularizer.name == "dropout":
+            layers[f"dropout_{i}"] = regularizers.dropout(**options)
+        in_features = width
+    layers["output"] = nn.Linear(in_features, out_features)
+    return nn.Sequential(layers)

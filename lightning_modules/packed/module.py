@@ -1,0 +1,131 @@
+"""A pack: K supervised modules of one shape, trained as one by a single `Trainer.fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from recipebench.lightning_modules import regularizers
+from recipebench.lightning_modules.optimizers import ELEMENTWISE, OPTIMIZERS
+from recipebench.lightning_modules.packed.layers import Inputs, PackedLinear, can_pack, pack_layer
+from recipebench.lightning_modules.packed.optimizers import pack_optimizers
+from recipebench.lightning_modules.packed.stack import ParameterStack
+from recipebench.lightning_modules.supervised import SupervisedModule
+
+
+def obstacle(module: LightningModule) -> str | None:
+    """Say why a module cannot be packed, or return None when it can.
+
+    A pack repeats `SupervisedModule.training_step` for a chain of layers that have packed forms, by
+    exact type: anything that overrides a step, a layer or an optimizer may mean something else.
+
+    Example:
+        >>> from recipebench.lightning_modules import MLP
+        >>> obstacle(MLP()) is None
+        True
+    """
+    if not isinstance(module, SupervisedModule):
+        return f"{type(module).__name__} is not a SupervisedModule"
+    for name in ("training_step", "losses", "penalty", "weights", "forward", "configure_optimizers", "optimizer_options"):
+        if getattr(type(module), name) is not getattr(SupervisedModule, name):
+            return f"{type(module).__name__} has a {name} of its own"
+    if type(module.network) is not nn.Sequential:
+        return "its network is not a plain chain of layers"
+    for name, layer in module.network.named_children():
+        if not can_pack(layer):
+            return f"layer {name} ({type(layer).__name__}) has no packed form"
+    if module.optimizer.name not in ELEMENTWISE:
+        return f"optimizer {module.optimizer.name} is not known to be element-wise"
+    return None
+
+
+class PackedModule(LightningModule):
+    """K supervised modules, trained together and bit for bit as each would be alone.
+
+    The members stay ordinary modules whose parameters are views of one `ParameterStack`; evaluate or
+    save them as they are. One training step takes a block of batches, so that the trainer's own
+    work is shared by many steps.
+
+    Args:
+        members: modules with equal networks; they may differ in initial draws, penalty, optimizer.
+            Members with equal optimizers should follow each other.
+        noise_seeds: the seed of each member's noise stream.
+
+    Raises:
+        ValueError: a member cannot be packed, or shapes differ.
+    """
+
+    def __init__(self, members: Sequence[SupervisedModule], noise_seeds: Sequence[int]) -> None:
+        super().__init__()
+        for member in members:
+            if reason := obstacle(member):
+                raise ValueError(f"Cannot be packed: {reason}.")
+        self.automatic_optimization = False
+        self.members = list(members)
+        networks = [member.network.eval() for member in members]
+        self.stack = ParameterStack(networks, noise_seeds)
+        self.layers = [
+            pack_layer(layer, [network.get_submodule(name) for network in networks], name, self.stack)
+            for name, layer in networks[0].named_children()
+        ]
+        self._trained = next(i for i, layer in enumerate(self.layers) if layer.has_parameters)
+        self._penalized = [k for k, m in enumerate(members) if m.regularizer.name in regularizers.PENALTIES]
+        self._optimizers: list[Optimizer] = []
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """Return stock optimizers over slices of the stack."""
+        self._optimizers = pack_optimizers(self.stack, self.members, OPTIMIZERS)
+        return self._optimizers
+
+    def training_step(self, batch: Iterable[tuple[Inputs, Tensor]], batch_idx: int) -> dict[str, Tensor]:
+        """Train on a block of batches; return losses (K, samples of the block) and penalties (steps, K)."""
+        losses, penalties = zip(*(self.step(inputs, targets) for inputs, targets in batch), strict=True)
+        return {"losses": torch.cat(losses, dim=1), "penalties": torch.stack(penalties)}
+
+    @torch.no_grad()
+    def step(self, inputs: Inputs, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Train every member on one batch of its own.
+
+        Args:
+            inputs: (K, batch, ...) float32, or K tensors (batch, ...) of which some are the same.
+            targets: (K, batch) int64 or (K, batch, 1) float32.
+
+        Returns:
+            The losses of every sample, (K, batch), and the penalties, (K,), before the update.
+        """
+        x = inputs
+        for layer in self.layers:
+            x = layer.forward(x)
+        losses, grad = self._losses(x, targets)
+        for layer in reversed(self.layers[self._trained + 1 :]):
+            grad = layer.backward(grad)
+        self.layers[self._trained].backward(grad, needs_input_grad=False)
+        penalties = self._penalize()
+        for optimizer in self._optimizers:
+            optimizer.step()
+        return losses, penalties
+
+    def _losses(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the losses, (K, batch), and the gradient of each member's mean loss by its outputs."""
+        rows = outputs.shape[1]
+        with torch.enable_grad():
+            leaf = outputs.flatten(0, 1).detach().requires_grad_()
+            losses = self.members[0].losses(leaf, targets.flatten(0, 1))
+        (grad,) = torch.autograd.grad(losses, leaf, torch.full_like(losses, 1 / rows))
+        return losses.detach().view(-1, rows), grad.view_as(outputs)
+
+    def _penalize(self) -> Tensor:
+        """Add the penalties' gradients to the stack and return their values, (K,)."""
+        values = torch.zeros(len(self.members))
+        for k in self._penalized:
+            member = self.members[k]
+            values[k] = member.penalty()
+            gradient = regularizers.PENALTY_GRADIENTS[member.regularizer.name]
+            for layer in self.layers:
+                if isinstance(layer, PackedLinear):
+                    layer.weight_grad[k] += gradient(layer.weight[k], **member.regularizer.parameters)
+        return values

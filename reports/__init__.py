@@ -1,0 +1,25 @@
+"""What is read: records and history → tables, statistics, charts, one HTML page (exported lazily)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recipebench.reports.suite_info import Endpoint, SuiteInfo
+    from recipebench.reports.writer import write
+
+__all__ = ["Endpoint", "SuiteInfo", "write"]
+
+_HOMES = {"Endpoint": "suite_info", "SuiteInfo": "suite_info", "write": "writer"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
