@@ -202,7 +202,10 @@ def _series(name: str, columns: dict[str, Any]) -> Any:
     parts = {key.rpartition("|")[2]: column for key, column in columns.items()}
     if len(parts) == 1:
         ((tag, column),) = parts.items()
-        return _TO_PANDAS[_declared(name) if tag == "null" else tag](column)
+        if tag == "null":
+            tag = _declared(name)
+            column = column.cast(_type(f"|{tag}"))
+        return _TO_PANDAS[tag](column)
     if set(parts) == {"int", "float"} and _is_exact(parts["int"]):
         return _merge_numbers(parts["int"], parts["float"])
     rows = zip(*(column.to_pylist() for column in parts.values()), strict=True)
@@ -229,7 +232,7 @@ def _masked(column: Any, zero: object) -> tuple[Any, Any]:
 def _floats(column: Any) -> Any:
     import pandas as pd
 
-    return pd.arrays.FloatingArray(*_masked(column, 0.0))  # type: ignore[attr-defined,unused-ignore]
+    return pd.arrays.FloatingArray(*_masked(column, 0.0))
 
 
 def _integers(column: Any) -> Any:
@@ -249,7 +252,8 @@ def _strings(column: Any) -> Any:
     import pandas as pd
     import pyarrow as pa
 
-    return pd.StringDtype(na_value=np.nan).__from_arrow__(column.cast(pa.large_string()))
+    text: Any = pd.StringDtype(na_value=np.nan)
+    return text.__from_arrow__(column.cast(pa.large_string()))
 
 
 def _objects(column: Any) -> Any:
@@ -277,7 +281,7 @@ def _merge_numbers(whole: Any, real: Any) -> Any:
     numbers, no_number = _masked(whole, 0)
     floats, no_float = _masked(real, 0.0)
     values = np.where(no_number, floats, numbers.astype("float64"))
-    return pd.arrays.FloatingArray(values, no_number & no_float)  # type: ignore[attr-defined,unused-ignore]
+    return pd.arrays.FloatingArray(values, no_number & no_float)
 
 
 def update_digest(digest: hashlib._Hash, table: pa.Table) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from recipebench.reports.suite_info import Endpoint, SuiteInfo
 
 from recipebench.errors import RequestError, unknown
 from recipebench.levels import Choice
-from recipebench.reports.suite_info import Endpoint, SuiteInfo
 
 STATUSES = ("ok", "diverged", "failed", "missing")
 ABSENT = "—"  # the label of a factor that a cell does not have: a model without hidden layers
@@ -178,7 +178,9 @@ def _score(records: pd.DataFrame, suite: SuiteInfo) -> pd.Series[Any]:
         ok, diverged = here & (records["status"] == "ok"), here & (records["status"] == "diverged")
         if ok.any():
             if endpoint.column not in records.columns:
-                raise RequestError(f"records: {unknown('column', endpoint.column, map(str, records.columns))}")
+                raise RequestError(
+                    f"records: {unknown('column', endpoint.column, map(str, records.columns))}"
+                )
             values = pd.to_numeric(records.loc[ok, endpoint.column])
             score[ok] = values.to_numpy(dtype="float64", na_value=np.nan)
         score[diverged] = endpoint.chance

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from typing import Any
 
+import pandas as pd
 from recipebench.reports import wording
 from recipebench.reports.frames import STATUSES, endpoint, factors
 from recipebench.reports.suite_info import SuiteInfo
+from recipebench.reports.tables import UNRECORDED
 
 
 def sentences(
@@ -25,8 +27,10 @@ def sentences(
         Plain sentences, not yet escaped.
     """
     found = [what_was_run(counts, suite)]
-    found += [best_recipe(row, factors(cells), suite) for _, row in best[best["place"] == 1].iterrows()]
-    found += [widest_factor(row, suite) for _, row in spreads.drop_duplicates("data").iterrows()]
+    widest = {row["data"]: widest_factor(row, suite) for _, row in spreads.drop_duplicates("data").iterrows()}
+    for _, row in best[best["place"] == 1].iterrows():
+        told = [best_recipe(row, factors(cells), suite), widest.get(row["data"], "")]
+        found.append(" ".join(filter(None, told)))
     return found
 
 
@@ -34,37 +38,36 @@ def what_was_run(counts: pd.DataFrame, suite: SuiteInfo) -> str:
     """Say how many cells were planned and how they ended."""
     total = counts.iloc[-1]
     ended = " + ".join(f"{wording.count(total[status])} {status}" for status in STATUSES)
-    sets = len(counts[~counts["data"].isin(["all", "not in the records"])])
-    return (
-        f"{wording.count_of(int(total['planned']), 'training run')} ({'cells'}) planned on "
-        f"{wording.count_of(sets, 'data set')} with {wording.count_of(len(suite.seeds), 'seed')}: {ended}."
-    )
+    sets = wording.count_of(len(counts[~counts["data"].isin(["all", UNRECORDED])]), "data set")
+    seeds = wording.count_of(len(suite.seeds), "seed")
+    planned = wording.count_of(int(total["planned"]), "training run")
+    return f"{planned} (cells) planned on {sets} with {seeds}: {ended}."
 
 
-def best_recipe(row: pd.Series, recipe: list[str], suite: SuiteInfo) -> str:
+def best_recipe(row: pd.Series[Any], recipe: list[str], suite: SuiteInfo) -> str:
     """Say which recipe has the best mean on a data set, with interval and n."""
     goal = endpoint(str(row["data"]), suite)
     names = " + ".join(str(row[factor]) for factor in recipe)
+    end = "highest" if goal.direction == "higher" else "lowest"
     mean = wording.with_unit(row["mean"], goal.measure)
     rates = "" if suite.rates_tuned else ", each optimizer at its default rate"
     return (
-        f"On {row['data']} the {'highest' if goal.direction == 'higher' else 'lowest'} mean "
-        f"{wording.endpoint_name(goal)} is {mean} ({_interval(row, goal.measure)}): {names}{rates}."
+        f"On {row['data']} the {end} mean of the {wording.endpoint_name(goal)} is {mean} "
+        f"({_interval(row, goal.measure)}), reached by {names}{rates}."
     )
 
 
-def widest_factor(row: pd.Series, suite: SuiteInfo) -> str:
+def widest_factor(row: pd.Series[Any], suite: SuiteInfo) -> str:
     """Say which factor's level means lie furthest apart on a data set, as a description."""
     goal = endpoint(str(row["data"]), suite)
     apart = wording.difference(row["spread"], goal.measure)
-    start = f"On {row['data']} the level means of {row['factor']} lie furthest apart: {apart}"
+    start = f"Averaged over all else, the levels of {row['factor']} lie furthest apart there: {apart}"
     if row["factor"] == "optimizer" and not suite.rates_tuned:
-        return f"{start}; each optimizer ran at one default rate, so this describes rates and optimizers together."
-    ends = (row["lowest"], row["highest"])
-    return f"{start} between {ends[0]} (lowest) and {ends[1]} (highest), averaged over all other factors."
+        return f"{start}, which describes the optimizers and their default rates together."
+    return f"{start} between {row['lowest']} (lowest) and {row['highest']} (highest)."
 
 
-def _interval(row: pd.Series, measure: str) -> str:
+def _interval(row: pd.Series[Any], measure: str) -> str:
     seeds = wording.count_of(int(row["n"]), "seed")
     ends = wording.interval(row["low"], row["high"], measure)
-    return f"no interval, {seeds}" if ends == wording.NO_VALUE else f"95 % t interval {ends}, {seeds}"
+    return f"no interval, {seeds}" if ends == wording.NO_VALUE else f"95\N{NO-BREAK SPACE}% t interval {ends}, {seeds}"

@@ -30,11 +30,11 @@ class Intervals(NamedTuple):
 
 
 def t_intervals(values: ArrayLike, level: float = 0.95) -> Intervals:
-    """Return x̄ ± t(1 − α/2, n − 1) · s / √n for every row, over its values that are not NaN.
+    """Return mean ± t(1 - alpha/2, n - 1) s / sqrt(n) for every row, over its values that are not NaN.
 
     Args:
         values: (rows, seeds), one value a seed; NaN where a seed has none.
-        level: probability 1 − α that the interval covers the mean, for independent normal values.
+        level: probability 1 - alpha that the interval covers the mean, for independent normal values.
 
     References:
         Student, The probable error of a mean, Biometrika 6 (1908).

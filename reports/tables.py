@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-
 from recipebench.reports.frames import STATUSES, endpoint, factors
 from recipebench.reports.statistics import mean_over_rows, t_intervals
 from recipebench.reports.suite_info import SuiteInfo
@@ -171,7 +170,9 @@ def cost(cells: pd.DataFrame) -> pd.DataFrame:
 def machines(cells: pd.DataFrame) -> pd.DataFrame:
     """Count the cells per torch version, CPU class and device; columns `torch, cpu, device, cells`."""
     ran = cells[cells["status"].isin(["ok", "diverged"])]
-    known = ran[["torch", "cpu", "on_device"]].astype(object).fillna("—").rename(columns={"on_device": "device"})
+    known = (
+        ran[["torch", "cpu", "on_device"]].astype(object).fillna("—").rename(columns={"on_device": "device"})
+    )
     return known.groupby(["torch", "cpu", "device"]).size().rename("cells").reset_index()
 
 
@@ -197,10 +198,10 @@ def spreads(factor_means: pd.DataFrame) -> pd.DataFrame:
 
 
 def unbalanced(factor_means: pd.DataFrame) -> pd.DataFrame:
-    """The factors whose levels met different numbers of partners, or have gaps: `data, factor`."""
+    """The factors whose levels met different numbers of partners: `data, factor`."""
     grouped = factor_means.groupby(["data", "factor"], observed=True, sort=False)
-    found = grouped.agg(partners=("partners", "nunique"), gaps=("gaps", "sum")).reset_index()
-    return found[(found["partners"] > 1) | (found["gaps"] > 0)][["data", "factor"]].reset_index(drop=True)
+    found = grouped["partners"].nunique().reset_index()
+    return found.loc[found["partners"] > 1, ["data", "factor"]].reset_index(drop=True)
 
 
 def _means(cells: pd.DataFrame, factor: str) -> pd.DataFrame:

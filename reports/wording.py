@@ -8,7 +8,7 @@ import re
 
 from recipebench.reports.suite_info import Endpoint
 
-NO_VALUE = "–"
+NO_VALUE = "\N{EN DASH}"
 DEFAULT_RATES = "at default rates, not a ranking"
 _SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 _MEASURES = {"accuracy": "accuracy", "mse": "mean squared error", "r2": "R²", "loss": "loss"}
@@ -28,12 +28,12 @@ def number(value: float, measure: str = "") -> str:
     """Show a value: shares in percent with two decimals, all else with four significant digits.
 
     Example:
-        >>> number(0.98123, "accuracy"), number(0.0123456, "mse"), number(float("nan"))
-        ('98.12', '0.01235', '–')
+        >>> number(0.98123, "accuracy"), number(0.01234, "mse"), number(0.5, "mse")
+        ('98.12', '0.01234', '0.5000')
     """
     if math.isnan(value):
         return NO_VALUE
-    return f"{100 * value:.2f}" if is_share(measure) else f"{value:.4g}"
+    return f"{100 * value:.2f}" if is_share(measure) else f"{value:#.4g}".removesuffix(".")
 
 
 def with_unit(value: float, measure: str) -> str:
@@ -41,9 +41,9 @@ def with_unit(value: float, measure: str) -> str:
 
     Example:
         >>> with_unit(0.98123, "accuracy"), with_unit(0.5, "mse")
-        ('98.12 %', '0.5')
+        ('98.12\\xa0%', '0.5000')
     """
-    return f"{number(value, measure)} {unit(measure)}".rstrip()
+    return f"{number(value, measure)}\N{NO-BREAK SPACE}{unit(measure)}".rstrip()
 
 
 def difference(value: float, measure: str) -> str:
@@ -51,7 +51,7 @@ def difference(value: float, measure: str) -> str:
 
     Example:
         >>> difference(0.0123, "accuracy"), difference(0.5, "mse")
-        ('1.23 points', '0.5')
+        ('1.23 points', '0.5000')
     """
     return f"{number(value, measure)} points" if is_share(measure) else number(value, measure)
 
@@ -60,8 +60,8 @@ def interval(low: float, high: float, measure: str) -> str:
     """Show an interval, or that there is none.
 
     Example:
-        >>> interval(0.97, 0.985, "accuracy"), interval(float("nan"), float("nan"), "mse")
-        ('97.00 to 98.50', '–')
+        >>> interval(0.97, 0.985, "accuracy")
+        '97.00 to 98.50'
     """
     return NO_VALUE if math.isnan(low) else f"{number(low, measure)} to {number(high, measure)}"
 

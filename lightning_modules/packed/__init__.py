@@ -1,0 +1,5 @@
+"""Trains K plain modules at once and changes nothing but the time."""
+
+from recipebench.lightning_modules.packed.module import PackedModule, obstacle
+
+__all__ = ["PackedModule", "obstacle"]

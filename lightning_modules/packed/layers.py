@@ -115,7 +115,10 @@ class PackedLinear(PackedLayer):
             return torch.bmm(grad, self.weight)
         result = torch.empty(len(self.members), rows, inputs)
         for out, g, weight in zip(result.unbind(), grad.unbind(), self._each_weight, strict=True):
-            torch.mm(g, weight, out=out)
+            if rows == inputs == 1:  # autograd takes a single number for a column and transposes the product
+                torch.mm(weight.t(), g.t(), out=out)
+            else:
+                torch.mm(g, weight, out=out)
         return result
 
 

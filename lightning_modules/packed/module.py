@@ -66,7 +66,7 @@ class PackedModule(LightningModule):
                 raise ValueError(f"Cannot be packed: {reason}.")
         self.automatic_optimization = False
         self.members = list(members)
-        networks = [member.network.eval() for member in members]
+        networks = [member.eval().network for member in members]
         self.stack = ParameterStack(networks, noise_seeds)
         self.layers = [
             pack_layer(layer, [network.get_submodule(name) for network in networks], name, self.stack)

@@ -1,0 +1,65 @@
+"""The batches of K data modules in step: each member its own order, equal batches gathered once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from recipebench.datamodules import TensorDataModule
+from recipebench.lightning_modules.packed.layers import Inputs
+
+STEPS_PER_BLOCK = 64
+"""Steps between two returns to the trainer, which updates progress and handles interrupts there."""
+
+SHARED_FLOATS = 2**14
+"""Batches of at least so many floats are shared by members of one order, smaller ones copied and stacked."""
+
+
+class PackBatches:
+    """An epoch as blocks of steps for `PackedModule.training_step`; an iterable, as Lightning's loaders are.
+
+    Members of the same data module (same data set, same seed) see the same batches, which are gathered
+    and converted once.
+
+    Args:
+        data: one data module for each order, set up, of one data set and batch size.
+        members: for each of the K members, the place of its data module in `data`.
+    """
+
+    def __init__(self, data: Sequence[TensorDataModule], members: Sequence[int]) -> None:
+        self.data = data
+        self.members = members
+        self.sampler = self
+        self.samples = len(data[0].train.indices)
+        self.batch_size = data[0].batch_size
+        self._rows = torch.tensor(members)
+        self._epoch = 1
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the order of this epoch next; Lightning counts from 0, orders from 1."""
+        self._epoch = epoch + 1
+
+    def __len__(self) -> int:
+        return -(-self.samples // (self.batch_size * STEPS_PER_BLOCK))
+
+    def __iter__(self) -> Iterator[Iterator[tuple[Inputs, Tensor]]]:
+        orders = torch.stack([data.order(self._epoch) for data in self.data])
+        for block in orders.split(self.batch_size * STEPS_PER_BLOCK, dim=1):
+            yield (self._batch(step) for step in block.split(self.batch_size, dim=1))
+
+    def _batch(self, indices: Tensor) -> tuple[Inputs, Tensor]:
+        """Gather inputs and targets for indices (orders, batch) into the shared training data."""
+        source = self.data[0]
+        flat = indices.reshape(-1)
+        inputs = source.float_inputs(source.train.inputs.index_select(0, flat)).unflatten(0, indices.shape)
+        targets = source.train.targets.index_select(0, flat).unflatten(0, indices.shape)
+        return self._spread(inputs), targets.index_select(0, self._rows)
+
+    def _spread(self, inputs: Tensor) -> Inputs:
+        if len(self.data) == len(self.members):
+            return inputs
+        if inputs[0].numel() < SHARED_FLOATS:
+            return inputs.index_select(0, self._rows)
+        return [inputs[order] for order in self.members]

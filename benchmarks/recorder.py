@@ -1,0 +1,202 @@
+"""What is measured while cells train: every epoch's losses, accuracies and weights, alone or in a pack."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from recipebench.datamodules import TensorDataModule
+from recipebench.lightning_modules import SupervisedModule
+from recipebench.lightning_modules.scores import FIELDS, summarize, tally
+from recipebench.seeds import seed_for
+
+EVALUATION_ROWS = 1000
+"""Samples that are evaluated at a time; a part of the semantics, since it decides the last bits."""
+
+TRAIN_SUBSET = 10_000
+"""Training samples that are evaluated at most: a fixed draw for each seed."""
+
+
+@dataclass
+class Track:
+    """One cell while it trains, and what became of it.
+
+    Args:
+        module: the plain module that is trained.
+        data: its data module, set up.
+        patience: epochs without a lower validation loss after which the cell stops; None never stops.
+    """
+
+    module: SupervisedModule
+    data: TensorDataModule
+    patience: int | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    diverged_at: int | None = None
+    stopped: bool = False
+    best_epoch: int = 0
+    best_loss: float = torch.inf
+    best_state: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more is to be measured."""
+        return self.stopped or self.diverged_at is not None
+
+    def watch(self, epoch: int, *, keep_state: bool) -> None:
+        """Follow the validation loss: remember the best epoch, stop when patience is exhausted."""
+        loss = self.history[-1]["validation_loss"]
+        if loss < self.best_loss:
+            self.best_loss, self.best_epoch = loss, epoch
+            if keep_state:
+                self.best_state = {name: t.clone() for name, t in self.module.state_dict().items()}
+        self.stopped = self.patience is not None and epoch - self.best_epoch >= self.patience
+
+
+class Recorder(Callback):
+    """Evaluates all tracks before training and after every epoch, through their plain modules.
+
+    The same code measures a cell alone and a cell in a pack, since a pack's members are plain modules.
+    Early stopping is decided here, from the recorded validation losses: a pack trains on for the
+    others, and a cell that has stopped is measured no more.
+
+    Args:
+        tracks: the cells, in the order of the pack.
+        progress: called with the number of the epoch that has ended.
+        keep_best: whether to keep a copy of the weights of each cell's best epoch.
+    """
+
+    def __init__(
+        self, tracks: Sequence[Track], progress: Callable[[int], None], *, keep_best: bool = False
+    ) -> None:
+        self.tracks = tracks
+        self.seconds = 0.0
+        self._progress = progress
+        self._keep_best = keep_best
+        self._started = 0.0
+        self._steps = 0
+        self._losses: list[Tensor] = []
+        self._penalties: list[Tensor] = []
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure the untrained networks: row 0 of the history."""
+        self._started = time.monotonic()
+        self._measure(0, [{} for _ in self.tracks])
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep the losses and penalties that the optimizers saw."""
+        if "penalties" in outputs:
+            self._losses.append(outputs["losses"])
+            self._penalties.append(outputs["penalties"])
+        else:
+            self._losses.append(outputs["losses"].unsqueeze(0))
+            self._penalties.append(outputs["penalty"].view(1, 1))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find cells that have diverged, measure the others, stop when none is left."""
+        epoch = trainer.current_epoch + 1
+        losses, penalties = torch.cat(self._losses, 1), torch.cat(self._penalties)
+        self._losses, self._penalties = [], []
+        for k, track in enumerate(self.tracks):
+            if not track.done:
+                track.diverged_at = self._divergence(track, losses[k], penalties[:, k])
+        self._steps += len(penalties)
+        fits = [self._fit(t, losses[k], penalties[:, k]) for k, t in enumerate(self.tracks)]
+        self._measure(epoch, fits)
+        for track in self.tracks:
+            if not track.done:
+                track.watch(epoch, keep_state=self._keep_best)
+        self._progress(epoch)
+        trainer.should_stop = all(track.done for track in self.tracks)
+
+    def _divergence(self, track: Track, losses: Tensor, penalties: Tensor) -> int | None:
+        """Return the first step of this epoch with a non-finite loss or, at its end, weight."""
+        sizes = _batch_sizes(len(losses), track.data.batch_size)
+        bad = ~torch.isfinite(penalties)
+        if not torch.isfinite(losses).all():
+            bad |= torch.stack([~torch.isfinite(batch).all() for batch in losses.split(sizes)])
+        if bad.any():
+            return self._steps + int(bad.nonzero()[0]) + 1
+        finite = all(bool(torch.isfinite(p).all()) for p in track.module.parameters())
+        return None if finite else self._steps + len(penalties)
+
+    def _fit(self, track: Track, losses: Tensor, penalties: Tensor) -> dict[str, float]:
+        sizes = torch.tensor(_batch_sizes(len(losses), track.data.batch_size), dtype=torch.float64)
+        fit = (losses.double().sum() + (penalties.double().contiguous() * sizes).sum()) / len(losses)
+        return {"fit_loss": float(fit)}
+
+    def _measure(self, epoch: int, fits: Sequence[dict[str, float]]) -> None:
+        seconds = (time.monotonic() - self._started) / len(self.tracks)
+        live = [(track, fit) for track, fit in zip(self.tracks, fits, strict=True) if not track.done]
+        scores = evaluate([track for track, _ in live])
+        for (track, fit), score in zip(live, scores, strict=True):
+            lr = track.module.optimizer.parameters.get("lr")
+            track.history.append({"epoch": epoch, "seconds": seconds, "lr": lr, **fit, **score})
+        self.seconds = (time.monotonic() - self._started) / len(self.tracks)
+
+
+def _batch_sizes(samples: int, batch_size: int) -> list[int]:
+    full, rest = divmod(samples, batch_size)
+    return [batch_size] * full + ([rest] if rest else [])
+
+
+@torch.no_grad()
+def evaluate(tracks: Sequence[Track]) -> list[dict[str, float]]:
+    """Score every track on its training subset, validation and test data, in eval mode.
+
+    Returns:
+        For each track `<split>_loss` and `<split>_accuracy`, or `_mse` and `_r2`, as floats.
+    """
+    results: list[dict[str, float]] = [{} for _ in tracks]
+    for split in ("train", "validation", "test"):
+        groups: dict[int, list[int]] = {}
+        for k, track in enumerate(tracks):
+            groups.setdefault(_same_samples(track.data, split), []).append(k)
+        for members in groups.values():
+            totals = _tallies([tracks[k] for k in members], split)
+            for k, total in zip(members, totals, strict=True):
+                scores = summarize(tracks[k].module.task, total)
+                results[k].update({f"{split}_{name}": float(value) for name, value in scores.items()})
+    return results
+
+
+def _same_samples(data: TensorDataModule, split: str) -> int:
+    """Return a key that is equal for data modules of which this split is equal: official test sets are shared."""
+    official = split == "test" and data.test.inputs is not data.train.inputs
+    return id(data.test.inputs) if official else id(data)
+
+
+def _tallies(tracks: Sequence[Track], split: str) -> list[Tensor]:
+    """Sum up the split, which the tracks share, chunk by chunk: inputs are converted once for all."""
+    data = tracks[0].data
+    part = getattr(data, split)
+    indices = training_subset(data) if split == "train" else part.indices
+    totals = [torch.zeros(len(FIELDS), dtype=torch.float64) for _ in tracks]
+    training = [track.module.training for track in tracks]
+    for track in tracks:
+        track.module.eval()
+    for chunk in indices.split(EVALUATION_ROWS):
+        inputs = data.float_inputs(part.inputs.index_select(0, chunk))
+        targets = part.targets.index_select(0, chunk)
+        for track, total in zip(tracks, totals, strict=True):
+            outputs = track.module(inputs)
+            total += tally(track.module.task, outputs, targets, track.module.losses(outputs, targets))
+    for track, mode in zip(tracks, training, strict=True):
+        track.module.train(mode)
+    return totals
+
+
+def training_subset(data: TensorDataModule) -> Tensor:
+    """Return the training samples that are evaluated: all, or a fixed draw of `TRAIN_SUBSET`, by seed."""
+    indices = data.train.indices
+    if len(indices) <= TRAIN_SUBSET:
+        return indices
+    generator = torch.Generator().manual_seed(seed_for("subset", data.key, data.seed))
+    return indices[torch.randperm(len(indices), generator=generator)[:TRAIN_SUBSET]]

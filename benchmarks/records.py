@@ -1,0 +1,76 @@
+"""Turns what was measured into the rows that the store keeps: one record a cell, its history by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from recipebench.benchmarks.cells import Cell
+
+Row = dict[str, Any]
+
+SPLITS = ("train", "validation", "test")
+
+METRICS = {"classification": ("loss", "accuracy"), "regression": ("loss", "mse", "r2")}
+"""What is measured on every split, by task."""
+
+
+def metric_columns(task: str) -> list[str]:
+    """Return the columns of a history row that hold scores: `train_loss`, `train_accuracy`, ...
+
+    Example:
+        >>> metric_columns("classification")[:3]
+        ['train_loss', 'train_accuracy', 'validation_loss']
+    """
+    return [f"{split}_{metric}" for split in SPLITS for metric in METRICS[task]]
+
+
+def record(
+    cell: Cell,
+    history: Sequence[Row],
+    *,
+    parameters: int,
+    steps_per_epoch: int,
+    diverged_at: int | None,
+    best_epoch: int,
+    pack_seconds: float,
+    build: Mapping[str, str],
+) -> Row:
+    """Return the record of a cell that was trained.
+
+    Metrics are those of the last epoch and, `..._at_best`, of the epoch with the lowest validation
+    loss. Early stopping goes back to its best weights, so there both are the same. A diverged cell
+    has no metrics; its reason names the step.
+
+    Args:
+        cell: what was trained.
+        history: its rows, from epoch 0, the untrained network.
+        parameters: numbers that the optimizer changes.
+        steps_per_epoch: optimizer steps in an epoch.
+        diverged_at: the first step with a non-finite loss or weight, counted from 1, or None.
+        best_epoch: the epoch with the lowest validation loss, counted from 1.
+        pack_seconds: the pack's training time over its members.
+        build: the columns `torch` and `cpu`.
+    """
+    row: Row = {"cell_id": cell.id, **cell.columns(), "status": "ok", "reason": None, "parameters": parameters}
+    row |= {"steps": None, "pack_seconds": pack_seconds, "best_epoch": None, "stopped_epoch": None, **build}
+    if diverged_at is not None:
+        return row | {"status": "diverged", "reason": f"step {diverged_at}", "steps": diverged_at} | _scores(cell, None, None)
+    last, best = history[-1], history[best_epoch]
+    row |= {"steps": last["epoch"] * steps_per_epoch, "best_epoch": best_epoch, "stopped_epoch": last["epoch"]}
+    return row | _scores(cell, best if cell.regularizer.name == "early_stopping" else last, best)
+
+
+def not_trained(cell: Cell, status: str, reason: str, build: Mapping[str, str]) -> Row:
+    """Return the record of a cell that failed or is missing, with the reason in one line."""
+    row: Row = {"cell_id": cell.id, **cell.columns(), "status": status, "reason": reason, "parameters": None}
+    row |= {"steps": None, "pack_seconds": None, "best_epoch": None, "stopped_epoch": None, **build}
+    return row | _scores(cell, None, None)
+
+
+def _scores(cell: Cell, last: Row | None, best: Row | None) -> Row:
+    columns = metric_columns(cell.task)
+    fit = last["fit_loss"] if last else None
+    at_last = {name: last[name] if last else None for name in columns}
+    at_best = {f"{name}_at_best": best[name] if best else None for name in columns}
+    return {"fit_loss": fit, **at_last, **at_best}

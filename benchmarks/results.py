@@ -1,0 +1,95 @@
+"""What a store holds of a suite: one record for every planned cell, trained or not, and the histories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recipebench.benchmarks.cells import Cell, expand
+from recipebench.benchmarks.devices import unavailable
+from recipebench.benchmarks.records import not_trained
+from recipebench.benchmarks.store import STATUSES, Store
+from recipebench.benchmarks.suite import Suite
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NO_BUILD = {"torch": None, "cpu": None}
+
+
+@dataclass(frozen=True)
+class Results:
+    """The tidy frames of one suite.
+
+    Args:
+        records: one row a planned cell, in the order of the plan; see the columns in the documentation.
+        history: one row a cell and epoch, epoch 0 untrained.
+    """
+
+    records: pd.DataFrame
+    history: pd.DataFrame
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of cells by status, all four of them."""
+        found = self.records["status"].value_counts()
+        return {status: int(found.get(status, 0)) for status in STATUSES}
+
+
+def closing_line(counts: dict[str, int]) -> str:
+    """Return the sum that accounts for every planned cell.
+
+    Example:
+        >>> closing_line({"ok": 3, "diverged": 1, "failed": 0, "missing": 0})
+        'planned 4 = ok 3 + diverged 1 + failed 0 + missing 0'
+    """
+    parts = " + ".join(f"{status} {counts[status]}" for status in STATUSES)
+    return f"planned {sum(counts.values())} = {parts}"
+
+
+def collect(suite: Suite, store: Store, cells: Sequence[Cell] | None = None) -> Results:
+    """Look up the planned cells of a suite in a store; those that it lacks become `missing` rows.
+
+    Args:
+        suite: the suite.
+        store: where its cells were trained, perhaps for other suites too.
+        cells: the plan, if it is not all of the suite.
+    """
+    import pandas as pd
+
+    planned = list(expand(suite)) if cells is None else list(cells)
+    ids = [cell.id for cell in planned]
+    found = store.records(ids)
+    known = set(found["cell_id"])
+    absent = [not_trained(c, "missing", _why_missing(c), _NO_BUILD) for c in planned if c.id not in known]
+    records = found
+    if absent:
+        rows = pd.DataFrame(absent).astype({k: t for k, t in found.dtypes.items() if k in absent[0]})
+        records = rows if found.empty else pd.concat([found, rows], ignore_index=True)
+    records = records.set_index("cell_id").loc[ids].reset_index()
+    records.insert(1, "suite", suite.name)
+    return Results(records[_in_order(list(records))], store.history(ids))
+
+
+def _why_missing(cell: Cell) -> str:
+    return unavailable(cell.device) or "not trained yet"
+
+
+_RECIPE = ("data", "model", "activation", "initializer", "regularizer", "optimizer")
+_RUN = ("batch_size", "epochs", "validation", "inputs", "device", "seed", "status", "reason", "parameters", "steps")
+_OUTCOME = ("pack_seconds", "best_epoch", "stopped_epoch", "torch", "cpu", "fit_loss")
+
+
+def _in_order(columns: list[str]) -> list[str]:
+    """Order columns: identity, recipe, hyper-parameters, run, outcome, then metrics by split."""
+    options = [c for factor in _RECIPE for c in columns if c.startswith(f"{factor}.")]
+    first = ["cell_id", "suite", *_RECIPE, *options, *_RUN, *_OUTCOME]
+    metrics = [
+        f"{split}_{metric}{moment}"
+        for moment in ("", "_at_best")
+        for split in ("train", "validation", "test")
+        for metric in ("loss", "accuracy", "mse", "r2")
+    ]
+    ordered = [c for c in [*first, *metrics] if c in columns]
+    return ordered + [c for c in columns if c not in ordered]

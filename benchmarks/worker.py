@@ -1,0 +1,111 @@
+"""A worker process: reads packs as lines of JSON, trains them with one thread, writes what was measured.
+
+Run as `python -m recipebench.benchmarks.worker`; the executor starts it. Lines on standard input are
+requests; messages go to the descriptor that was standard output, which nothing else can write to.
+When standard input closes, because the parent is gone, the process ends at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+Send = Callable[[dict[str, Any]], None]
+
+
+def main() -> None:
+    """Serve requests until standard input closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    requests: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(sys.stdin, requests), daemon=True).start()
+    send = _sender()
+    import torch
+
+    from recipebench.benchmarks import training  # noqa: F401
+
+    torch.set_num_threads(1)
+    send({"kind": "ready"})
+    while True:
+        _serve(json.loads(requests.get()), send)
+
+
+def _read(source: TextIO, requests: queue.SimpleQueue[str]) -> None:
+    for line in source:
+        requests.put(line)
+    os._exit(0)
+
+
+def _sender() -> Send:
+    """Keep standard output for messages; what libraries print goes to standard error."""
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def send(message: dict[str, Any]) -> None:
+        channel.write(json.dumps(message) + "\n")
+        channel.flush()
+
+    return send
+
+
+def _serve(request: dict[str, Any], send: Send) -> None:
+    from recipebench.benchmarks.cells import Cell
+
+    try:
+        cells = [Cell.from_json(cell) for cell in request["cells"]]
+        data_dir = Path(request["data_dir"]) if request["data_dir"] else None
+        records, history = _train(cells, data_dir, send)
+    except Exception as error:  # whatever a recipe raises becomes a row that says so
+        send({"kind": "error", "reason": _reason(error), "traceback": traceback.format_exc()})
+    else:
+        send({"kind": "done", "records": records, "history": history})
+
+
+def _train(cells: list[Any], data_dir: Path | None, send: Send) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    import torch
+
+    from recipebench.benchmarks import training
+    from recipebench.benchmarks.environment import cpu_class
+    from recipebench.benchmarks.records import record
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = training.train(cells, data_dir, lambda epoch: send({"kind": "epoch", "epoch": epoch}))
+    build = {"torch": torch.__version__.split("+")[0], "cpu": cpu_class()}
+    records, history = [], []
+    for result in results:
+        track = result.track
+        samples = len(track.data.train.indices)
+        records.append(
+            record(
+                result.cell,
+                track.history,
+                parameters=sum(p.numel() for p in track.module.parameters()),
+                steps_per_epoch=-(-samples // result.cell.batch_size),
+                diverged_at=track.diverged_at,
+                best_epoch=track.best_epoch,
+                pack_seconds=result.seconds,
+                build=build,
+            )
+        )
+        history += [{"cell_id": result.cell.id, **row} for row in track.history]
+    return records, history
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
+        return "out of memory"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:500]
+
+
+if __name__ == "__main__":
+    main()

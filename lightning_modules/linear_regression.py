@@ -1,0 +1,40 @@
+"""Linear regression: one linear layer and the squared error (Zhang et al., Dive into Deep Learning, 3.1)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import nn
+
+from recipebench.lightning_modules.supervised import Spec, SupervisedModule
+
+
+class LinearRegression(SupervisedModule):
+    """y = w . x + b, trained on the mean squared error (no factor 1/2, as torch's `MSELoss`).
+
+    Args:
+        in_features: numbers in one input.
+        initializer, regularizer, optimizer, init_seed: see `SupervisedModule`.
+
+    Shape:
+        (batch, in_features) float32 to (batch, 1).
+    """
+
+    def __init__(
+        self,
+        *,
+        in_features: int = 2,
+        initializer: Spec = "he",
+        regularizer: Spec = "none",
+        optimizer: Spec = "sgd",
+        init_seed: int | None = None,
+    ) -> None:
+        layers = OrderedDict(flatten=nn.Flatten(), output=nn.Linear(in_features, 1))
+        super().__init__(
+            nn.Sequential(layers),
+            task="regression",
+            initializer=initializer,
+            regularizer=regularizer,
+            optimizer=optimizer,
+            init_seed=init_seed,
+        )

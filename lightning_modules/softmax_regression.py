@@ -1,0 +1,42 @@
+"""Softmax regression: one linear layer and the cross-entropy (Zhang et al., Dive into Deep Learning, 3.4)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import nn
+
+from recipebench.lightning_modules.supervised import Spec, SupervisedModule
+
+
+class SoftmaxRegression(SupervisedModule):
+    """P(class k | x) = exp(o_k) / sum_j exp(o_j), o = W x + b, trained on the cross-entropy.
+
+    Args:
+        in_features: numbers in one input, all dimensions but the first flattened.
+        out_features: classes.
+        initializer, regularizer, optimizer, init_seed: see `SupervisedModule`.
+
+    Shape:
+        (batch, ...) float32 to (batch, out_features) logits.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_features: int = 784,
+        out_features: int = 10,
+        initializer: Spec = "he",
+        regularizer: Spec = "none",
+        optimizer: Spec = "sgd",
+        init_seed: int | None = None,
+    ) -> None:
+        layers = OrderedDict(flatten=nn.Flatten(), output=nn.Linear(in_features, out_features))
+        super().__init__(
+            nn.Sequential(layers),
+            task="classification",
+            initializer=initializer,
+            regularizer=regularizer,
+            optimizer=optimizer,
+            init_seed=init_seed,
+        )

@@ -1,0 +1,320 @@
+"""Charts as Vega-Lite definitions, one for the interactive page and for the figure files alike."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+from recipebench.reports import wording
+from recipebench.reports.suite_info import Endpoint
+
+Spec = dict[str, Any]
+
+# Okabe and Ito (2008), Color universal design: told apart with any color vision; dashes repeat the message.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+DASHES = ((), (6, 2), (2, 2), (8, 2, 2, 2))
+CELL_COLORS = ("#dce9f5", "#9cc3e4", "#4a8fc7", "#1a5a96", "#0b3360")
+
+ROWS = "rows"
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+_MOST_EPOCHS, _MOST_POINTS = 60, 9_000
+
+
+def config(ink: str, *, legends: bool) -> dict[str, Any]:
+    """Return the look of all charts.
+
+    Args:
+        ink: color of text and lines; `currentColor` on the page, which has a light and a dark form.
+        legends: whether charts tell their colors themselves; the page has legends of its own.
+    """
+    text = {"labelColor": ink, "titleColor": ink, "labelFontSize": 11, "titleFontSize": 11}
+    calm = {"titleFontWeight": "normal", "labelOpacity": 0.8, "titleOpacity": 0.8, "labelLimit": 180}
+    lines = {"gridColor": ink, "gridOpacity": 0.12, "domain": False, "tickColor": ink, "tickOpacity": 0.3}
+    return {
+        "background": None,
+        "font": _FONT,
+        "view": {"stroke": None},
+        "axis": text | calm | lines,
+        "legend": text | calm | {"orient": "bottom", "title": None, "disable": not legends},
+        "header": text | calm,
+        "title": {"color": ink, "fontSize": 12, "fontWeight": 600, "anchor": "start"},
+        "concat": {"spacing": 24},
+        "aria": False,
+    }
+
+
+def curve_panel(
+    order: Sequence[str], measure: str, frame: tuple[float, float]
+) -> alt.LayerChart:
+    """Draw the learning curves of one data set and split: a line and a band for each level.
+
+    Args:
+        order: all levels in declared order, which fixes colors and dashes.
+        measure: `accuracy`, `loss`, `mse` …
+        frame: lowest and highest value shown; bands are cut there.
+    """
+    spec = alt.Chart(alt.NamedData(name=ROWS))
+    scale = alt.Scale(domain=list(order), range=[color(i) for i in range(len(order))])
+    dashes = alt.Scale(domain=list(order), range=[list(dash(i)) or [1, 0] for i in range(len(order))])
+    key = alt.Legend(columns=4, symbolType="stroke", symbolStrokeWidth=3)
+    hue = alt.Color("level", type="nominal", scale=scale, legend=key, sort=None)
+    x = alt.X(
+        "epoch", type="quantitative", title="epoch", axis=alt.Axis(tickMinStep=1, grid=False, format="d")
+    )
+    y_scale = alt.Scale(domain=list(frame), type="log" if _is_log(measure, frame) else "linear", nice=False)
+    ticks = {"values": _log_ticks(frame)} if _is_log(measure, frame) else {"tickCount": 5}
+    y_axis = alt.Axis(format="%" if wording.is_share(measure) else "~g", **ticks)
+    title = wording.measure_name(measure)
+    y = alt.Y("mean", type="quantitative", title=title, scale=y_scale, axis=y_axis)
+    tips = [alt.Tooltip(field, type="nominal", title=name) for field, name in _TIPS.items()]
+    band = spec.mark_area(opacity=0.14, clip=True).encode(
+        x, alt.Y("low", type="quantitative", scale=y_scale, title=title, axis=y_axis), alt.Y2("high"), hue
+    )
+    line = spec.mark_line(strokeWidth=2, clip=True).encode(
+        x, y, hue, alt.StrokeDash("level", type="nominal", scale=dashes, legend=key, sort=None)
+    )
+    hit = spec.mark_point(opacity=0, size=160, filled=True, clip=True).encode(x, y, hue, tooltip=tips)
+    return alt.layer(band, line, hit)
+
+
+_TIPS = {"level": "level", "epoch": "epoch", "text": "mean", "ends": "95 % interval", "n": "seeds"}
+
+
+def curve_rows(curves: pd.DataFrame, measure: str, frame: tuple[float, float]) -> list[dict[str, Any]]:
+    """Return the points of one panel as plain values, rounded, their bands cut at the frame."""
+    low, high = curves["low"].clip(*frame), curves["high"].clip(*frame)
+    return [
+        {
+            "level": row.level,
+            "epoch": int(row.epoch),
+            "mean": _rounded(row.mean),
+            "low": _rounded(bottom),
+            "high": _rounded(top),
+            "text": wording.with_unit(row.mean, measure),
+            "ends": wording.interval(row.low, row.high, measure),
+            "n": int(row.n),
+        }
+        for row, bottom, top in zip(curves.itertuples(index=False), low, high, strict=True)
+    ]
+
+
+def frame_of(curves: pd.DataFrame) -> tuple[float, float]:
+    """Return the range of all means with a margin of 6 %, the vertical frame of their charts."""
+    if curves.empty:
+        return (0.0, 1.0)
+    low, high = float(curves["mean"].min()), float(curves["mean"].max())
+    if low > 0 and low * 20 < high:
+        return (low / 1.2, high * 1.2)
+    margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
+    return (low - margin, high + margin)
+
+
+def thinned(epochs: int, series: int) -> list[int]:
+    """Choose the epochs that are drawn: all if they fit, else evenly spread ones with the last.
+
+    Args:
+        epochs: the last epoch.
+        series: number of lines on the page; it bounds the points of each.
+
+    Example:
+        >>> thinned(5, 10), len(thinned(1000, 10)), thinned(1000, 10)[-1]
+        ([1, 2, 3, 4, 5], 60, 1000)
+    """
+    most = max(8, min(_MOST_EPOCHS, _MOST_POINTS // max(series, 1)))
+    if epochs <= most:
+        return list(range(1, epochs + 1))
+    return sorted({int(e) for e in np.linspace(1, epochs, most).round()})
+
+
+def heatmap(first: Sequence[str], second: Sequence[str], titles: tuple[str, str]) -> alt.LayerChart:
+    """Draw the means of two factors' combinations as a grid of colored, numbered cells.
+
+    Args:
+        first: levels of the rows of the grid, in declared order.
+        second: levels of its columns.
+        titles: names of the two factors.
+    """
+    spec = alt.Chart(alt.NamedData(name=ROWS))
+    x = alt.X(
+        "second",
+        type="nominal",
+        sort=list(second),
+        title=titles[1],
+        scale=alt.Scale(domain=list(second), paddingInner=0.04),
+        axis=alt.Axis(orient="top", labelAngle=0 if _short(second) else -35, ticks=False),
+    )
+    y = alt.Y(
+        "first",
+        type="nominal",
+        sort=list(first),
+        title=titles[0],
+        scale=alt.Scale(domain=list(first), paddingInner=0.06),
+        axis=alt.Axis(ticks=False),
+    )
+    shade = alt.Color(
+        "shade",
+        type="quantitative",
+        legend=None,
+        scale=alt.Scale(
+            domain=[i / (len(CELL_COLORS) - 1) for i in range(len(CELL_COLORS))], range=list(CELL_COLORS)
+        ),
+    )
+    tips = [alt.Tooltip(field, type="nominal", title=name) for field, name in _HEAT_TIPS.items()]
+    ink = alt.condition("datum.shade > 0.45", alt.value("#ffffff"), alt.value("#10202f"))
+    cells = spec.mark_rect(cornerRadius=3).encode(x, y, shade, tooltip=tips)
+    text = spec.mark_text(fontSize=12).encode(
+        x, y, text=alt.Text("text", type="nominal"), color=ink, tooltip=tips
+    )
+    return alt.layer(cells, text)
+
+
+_HEAT_TIPS = {"first": "row", "second": "column", "text": "mean", "ends": "95 % interval", "n": "seeds"}
+
+
+def heatmap_rows(pairs: pd.DataFrame, endpoint: Endpoint) -> list[dict[str, Any]]:
+    """Return the cells of one grid as plain values; darker is better."""
+    known = pairs[pairs["mean"].notna()]
+    low, high = known["mean"].min(), known["mean"].max()
+    share = (known["mean"] - low) / (high - low) if high > low else known["mean"] * 0 + 0.3
+    shade = share if endpoint.direction == "higher" or not high > low else 1 - share
+    return [
+        {
+            "first": str(row.first),
+            "second": str(row.second),
+            "shade": round(float(dark), 3),
+            "text": wording.number(row.mean, endpoint.measure),
+            "ends": wording.interval(row.low, row.high, endpoint.measure),
+            "n": int(row.n),
+        }
+        for row, dark in zip(known.itertuples(index=False), shade, strict=True)
+    ]
+
+
+def forest(
+    groups: Mapping[str, Sequence[str]], endpoint: Endpoint, frame: tuple[float, float]
+) -> alt.VConcatChart:
+    """Draw the level means of all factors of a data set with their intervals, one block a factor.
+
+    Args:
+        groups: levels of each factor, in declared order.
+        endpoint: of the data set.
+        frame: lowest and highest value shown; intervals are cut there.
+    """
+    spec = alt.Chart(alt.NamedData(name=ROWS))
+    axis = alt.Axis(format="%" if wording.is_share(endpoint.measure) else "~g", tickCount=6)
+    scale = alt.Scale(domain=list(frame), nice=False)
+    blocks = []
+    for position, (factor, names) in enumerate(groups.items()):
+        title = wording.endpoint_name(endpoint) if position == len(groups) - 1 else None
+        y = alt.Y(
+            "level", type="nominal", sort=list(names), title=None, axis=alt.Axis(ticks=False, minExtent=110)
+        )
+        # A factor is found by its place: no name enters an expression.
+        rows = spec.transform_filter(f"datum.block === {position}")
+        x = alt.X("mean", type="quantitative", scale=scale, axis=axis, title=title)
+        line = rows.mark_rule(strokeWidth=2, color=COLORS[0], opacity=0.45).encode(
+            alt.X("low", type="quantitative", scale=scale, axis=axis, title=title), alt.X2("high"), y
+        )
+        dot = rows.mark_point(filled=True, size=60, color=COLORS[0], opacity=1).encode(x, y)
+        blocks.append(alt.layer(line, dot).properties(title=factor, width=380, height=22 * len(names)))
+    return alt.vconcat(*blocks, spacing=14)
+
+
+def forest_rows(means: pd.DataFrame, frame: tuple[float, float]) -> list[dict[str, Any]]:
+    """Return the dots of a forest as plain values, their intervals cut at the frame."""
+    place = {factor: position for position, factor in enumerate(dict.fromkeys(means["factor"]))}
+    known = means[means["mean"].notna()]
+    low, high = known["low"].fillna(known["mean"]), known["high"].fillna(known["mean"])
+    return [
+        {
+            "block": place[row.factor],
+            "level": str(row.level),
+            "mean": _rounded(row.mean),
+            "low": _rounded(bottom),
+            "high": _rounded(top),
+        }
+        for row, bottom, top in zip(
+            known.itertuples(index=False), low.clip(*frame), high.clip(*frame), strict=True
+        )
+    ]
+
+
+def forest_frame(means: pd.DataFrame) -> tuple[float, float]:
+    """Return the range of the intervals, no wider than the means' own range on either side."""
+    known = means[means["mean"].notna()]
+    if known.empty:
+        return (0.0, 1.0)
+    low, high = float(known["mean"].min()), float(known["mean"].max())
+    reach = max(high - low, 1e-3 * abs(high), 1e-9)
+    bottom = max(float(np.nanmin([low, known["low"].min()])), low - 0.6 * reach)
+    top = min(float(np.nanmax([high, known["high"].max()])), high + 0.6 * reach)
+    return (bottom - 0.04 * reach, top + 0.04 * reach)
+
+
+def finish(chart: alt.TopLevelMixin, rows: list[dict[str, Any]], **more: Any) -> Spec:
+    """Return a chart's definition with its values; altair checks the definition, not each value."""
+    spec: Spec = chart.to_dict(validate=False)  # type: ignore[attr-defined]
+    spec.pop("config", None)
+    return spec | {"datasets": {ROWS: rows}} | more
+
+
+def svg(spec: Spec, ink: str = "#1c2126") -> str:
+    """Draw a definition as SVG without a browser; the same bytes for the same definition."""
+    import vl_convert
+
+    look = config(ink, legends=True) | {"background": "#ffffff"}
+    return _steady_names(vl_convert.vegalite_to_svg({**spec, "config": look, "padding": 12}))
+
+
+@functools.cache
+def javascript() -> str:
+    """Return Vega, Vega-Lite and their embedding as one script that fetches nothing."""
+    import vl_convert
+
+    code: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return code
+
+
+def color(position: int) -> str:
+    """Return the color of the level at a position."""
+    return COLORS[position % len(COLORS)]
+
+
+def dash(position: int) -> tuple[int, ...]:
+    """Return the dashes of the level at a position: plain for the first six, then one pattern a round."""
+    return DASHES[position // len(COLORS) % len(DASHES)]
+
+
+def _steady_names(drawing: str) -> str:
+    """Number the drawing's own ids from 0: Vega counts on from chart to chart."""
+    names = dict.fromkeys(re.findall(r'\bid="([A-Za-z_]+\d+)"', drawing))
+    fresh = {name: f"id{position}" for position, name in enumerate(names)}
+    pattern = r'(?<=\bid=")[A-Za-z_]+\d+(?=")|(?<=url\(#)[A-Za-z_]+\d+(?=\))'
+    return re.sub(pattern, lambda found: fresh.get(found[0], found[0]), drawing)
+
+
+def _is_log(measure: str, frame: tuple[float, float]) -> bool:
+    return not wording.is_share(measure) and frame[0] > 0 and frame[0] * 20 < frame[1]
+
+
+def _log_ticks(frame: tuple[float, float]) -> list[float]:
+    powers = range(math.floor(math.log10(frame[0])), math.ceil(math.log10(frame[1])) + 1)
+    steps = (1, 2, 5) if len(powers) < 5 else (1,)
+    ticks = [float(f"{step}e{power}") for power in powers for step in steps]
+    return [tick for tick in ticks if frame[0] <= tick <= frame[1]]
+
+
+def _short(names: Sequence[str]) -> bool:
+    return len(names) <= 3 or max(map(len, names)) <= 9
+
+
+def _rounded(value: float) -> float | None:
+    if not math.isfinite(value):
+        return None
+    return float(f"{value:.5g}")

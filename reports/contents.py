@@ -1,0 +1,129 @@
+"""All numbers of a report, computed once and rendered by the page, the summary and the files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from recipebench.reports import frames, headline, tables
+from recipebench.reports.frames import endpoint
+from recipebench.reports.suite_info import SuiteInfo
+
+from recipebench.errors import RequestError, unknown
+
+CURVE_SPLITS = ("train", "validation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a report says, before it is given a form.
+
+    Args:
+        suite: what was planned.
+        environments: one dictionary a run: versions, machine, command line.
+        cells: `frames.cells`.
+        counts, reasons, means, recipes, best, outcomes, cost, machines, spreads: as in `tables`.
+        pairs: `tables.pair_means` of each pair of factors.
+        curves: `tables.curves` of each (factor, measure, split).
+        headline: the sentences on top.
+    """
+
+    suite: SuiteInfo
+    environments: Sequence[dict[str, Any]]
+    cells: pd.DataFrame
+    counts: pd.DataFrame
+    reasons: pd.DataFrame
+    means: pd.DataFrame
+    recipes: pd.DataFrame
+    best: pd.DataFrame
+    outcomes: pd.DataFrame
+    cost: pd.DataFrame
+    machines: pd.DataFrame
+    spreads: pd.DataFrame
+    pairs: dict[tuple[str, str], pd.DataFrame]
+    curves: dict[tuple[str, str, str], pd.DataFrame]
+    headline: list[str]
+
+    @property
+    def factors(self) -> list[str]:
+        """The columns that make up a recipe."""
+        return frames.factors(self.cells)
+
+    @property
+    def data(self) -> list[str]:
+        """The data sets that have cells, in declared order."""
+        present = set(self.cells["data"])
+        return [label for label in frames.levels(self.cells, "data") if label in present]
+
+    def compared(self) -> list[str]:
+        """The factors that have at least two levels."""
+        return [f for f in self.factors if self.cells[f].nunique() > 1] or self.factors[:1]
+
+    def levels(self, factor: str) -> list[str]:
+        """The levels of a factor that have cells, in declared order."""
+        present = set(self.cells[factor])
+        return [level for level in frames.levels(self.cells, factor) if level in present]
+
+
+def contents(
+    records: pd.DataFrame, history: pd.DataFrame, suite: SuiteInfo, environments: Sequence[dict[str, Any]]
+) -> Contents:
+    """Compute all tables of a report.
+
+    Raises:
+        RequestError: records, history and suite do not fit together; see `frames.cells`.
+    """
+    cells = frames.cells(records, suite)
+    means, recipes = tables.factor_means(cells), tables.recipes(cells)
+    counts, best, spreads = (
+        tables.status_counts(cells, suite),
+        tables.best(recipes, suite),
+        tables.spreads(means),
+    )
+    compared = [f for f in frames.factors(cells) if cells[f].nunique() > 1]
+    return Contents(
+        suite=suite,
+        environments=environments,
+        cells=cells,
+        counts=counts,
+        reasons=tables.reasons(cells),
+        means=means,
+        recipes=recipes,
+        best=best,
+        outcomes=tables.outcomes(cells),
+        cost=tables.cost(cells),
+        machines=tables.machines(cells),
+        spreads=spreads,
+        pairs={pair: tables.pair_means(cells, *pair) for pair in tables.pairs(compared)},
+        curves=_curves(history, cells, suite),
+        headline=headline.sentences(cells, counts, best, spreads, suite),
+    )
+
+
+def measures(label: str, suite: SuiteInfo) -> list[str]:
+    """Return the measures whose curves are drawn for a data set: the endpoint's own, then the loss."""
+    return list(dict.fromkeys([endpoint(label, suite).measure, "loss"]))
+
+
+def _curves(
+    history: pd.DataFrame, cells: pd.DataFrame, suite: SuiteInfo
+) -> dict[tuple[str, str, str], pd.DataFrame]:
+    if history.empty:
+        return {}
+    names = [f for f in frames.factors(cells) if cells[f].nunique() > 1] or frames.factors(cells)[:1]
+    wanted: dict[str, list[str]] = {}
+    for label in frames.levels(cells, "data"):
+        for measure in measures(label, suite):
+            wanted.setdefault(measure, []).append(label)
+    found = {}
+    for measure, labels in wanted.items():
+        for split in CURVE_SPLITS:
+            column = f"{split}_{measure}"
+            if column not in history.columns:
+                raise RequestError(f"history: {unknown('column', column, map(str, history.columns))}")
+            values = frames.history_of(history, cells, column)
+            values = values[cells.loc[values.index, "data"].isin(labels)]
+            found |= {(f, measure, split): tables.curves(values, cells, f) for f in names}
+    return found

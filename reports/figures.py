@@ -1,0 +1,132 @@
+"""Which charts a report has: the definitions that the page embeds, and the figures as SVG files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+from recipebench.reports import charts, wording
+from recipebench.reports.charts import Spec
+from recipebench.reports.contents import CURVE_SPLITS, Contents, measures
+from recipebench.reports.frames import endpoint
+
+Slots = dict[str, dict[str, Spec]]
+
+_ROW_HEIGHT, _CURVE_HEIGHT = 38, 230
+
+
+def slots(contents: Contents) -> Slots:
+    """Return the page's charts: for each place on the page, the definition of each choice.
+
+    Places and choices are numbered, so that no name becomes part of the page's structure:
+    `pairs-<data>` with `<first>-<second>`, and `curves-<data>-<split>` with `<factor>-<measure>`.
+    """
+    return _pair_slots(contents) | _curve_slots(contents)
+
+
+def files(contents: Contents, slots: Slots) -> dict[str, str]:
+    """Return the figure files by name: level means, the first pair's grid, and the curves.
+
+    Args:
+        contents: what the report says.
+        slots: the page's charts; the figures are the same definitions at a fixed size.
+    """
+    found = {}
+    for position, label in enumerate(contents.data):
+        name = wording.slug(label)
+        found[f"factor_means-{name}.svg"] = charts.svg(_forest(contents, label))
+        for pair in list(contents.pairs)[:1]:
+            spec = slots[f"pairs-{position}"][_pair_choice(contents, pair)]
+            names = "-".join(wording.slug(factor) for factor in pair)
+            found[f"pairs-{name}-{names}.svg"] = charts.svg(_heatmap_figure(contents, spec, label, pair))
+        for place, factor in enumerate(contents.compared() if contents.curves else ()):
+            both = {split: slots[f"curves-{position}-{split}"][f"{place}-0"] for split in CURVE_SPLITS}
+            found[f"curves-{name}-{wording.slug(factor)}.svg"] = charts.svg(_curve_figure(both, f"{label}: {factor}"))
+    return found
+
+
+def drawn_epochs(contents: Contents) -> tuple[list[int], int]:
+    """Return the epochs that the page draws, and the last epoch."""
+    last = max((int(curve["epoch"].max()) for curve in contents.curves.values() if len(curve)), default=0)
+    lines = sum(curve[["data", "level"]].drop_duplicates().shape[0] for curve in contents.curves.values())
+    return charts.thinned(last, lines), last
+
+
+def _pair_slots(contents: Contents) -> Slots:
+    found: Slots = {}
+    for position, label in enumerate(contents.data if contents.pairs else ()):
+        found[f"pairs-{position}"] = {
+            _pair_choice(contents, pair): _heatmap(contents, pair, means[means["data"] == label])
+            for pair, means in contents.pairs.items()
+        }
+    return found
+
+
+def _pair_choice(contents: Contents, pair: tuple[str, str]) -> str:
+    compared = contents.compared()
+    return "-".join(str(compared.index(factor)) for factor in pair)
+
+
+def _curve_slots(contents: Contents) -> Slots:
+    if not contents.curves:
+        return {}
+    epochs, _ = drawn_epochs(contents)
+    found: Slots = {}
+    for position, label in enumerate(contents.data):
+        for split in CURVE_SPLITS:
+            found[f"curves-{position}-{split}"] = dict(_curve_choices(contents, label, split, epochs))
+    return found
+
+
+def _curve_choices(
+    contents: Contents, label: str, split: str, epochs: list[int]
+) -> Iterator[tuple[str, Spec]]:
+    for place, factor in enumerate(contents.compared()):
+        for rank, measure in enumerate(measures(label, contents.suite)):
+            frame = charts.frame_of(pd.concat(_panels(contents, label, factor, measure).values()))
+            rows = _panels(contents, label, factor, measure)[split]
+            chart = charts.curve_panel(contents.levels(factor), measure, frame)
+            values = charts.curve_rows(rows[rows["epoch"].isin(epochs)], measure, frame)
+            yield f"{place}-{rank}", charts.finish(chart, values, width="container", height=_CURVE_HEIGHT)
+
+
+def _panels(contents: Contents, label: str, factor: str, measure: str) -> dict[str, pd.DataFrame]:
+    found = {}
+    for split in CURVE_SPLITS:
+        curve = contents.curves[(factor, measure, split)]
+        found[split] = curve[curve["data"] == label]
+    return found
+
+
+def _heatmap(contents: Contents, pair: tuple[str, str], means: pd.DataFrame) -> Spec:
+    first, second = contents.levels(pair[0]), contents.levels(pair[1])
+    rows = charts.heatmap_rows(means, endpoint(str(means["data"].iloc[0]), contents.suite))
+    chart = charts.heatmap(first, second, pair)
+    return charts.finish(chart, rows, width="container", height=_ROW_HEIGHT * len(first))
+
+
+def _heatmap_figure(contents: Contents, spec: Spec, label: str, pair: tuple[str, str]) -> Spec:
+    goal = endpoint(label, contents.suite)
+    title = {"text": label, "subtitle": f"mean {wording.endpoint_name(goal)}, {wording.better(goal)}"}
+    return spec | {"width": 90 * len(contents.levels(pair[1])), "title": title}
+
+
+def _forest(contents: Contents, label: str) -> Spec:
+    here = contents.means[contents.means["data"] == label]
+    frame = charts.forest_frame(here)
+    groups = {
+        str(f): [str(level) for level in part["level"]] for f, part in here.groupby("factor", sort=False)
+    }
+    chart = charts.forest(groups, endpoint(label, contents.suite), frame)
+    return charts.finish(chart, charts.forest_rows(here, frame), title=label)
+
+
+def _curve_figure(both: dict[str, Spec], title: str) -> Spec:
+    """Both splits beside each other under one legend."""
+    panels, rows = [], {}
+    for split, spec in both.items():
+        panels.append(spec | {"width": 300, "height": 200, "title": split, "data": {"name": split}})
+        rows[split] = panels[-1].pop("datasets")[charts.ROWS]
+    shared = {"scale": {"color": "shared", "strokeDash": "shared"}}
+    return {"hconcat": panels, "datasets": rows, "title": title, "resolve": shared}

@@ -1,0 +1,180 @@
+"""The page: the tables and charts of a report in one HTML file that runs no script but its own."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from recipebench.reports import charts, figures, tables, views, wording
+from recipebench.reports.contents import CURVE_SPLITS, Contents, measures
+from recipebench.reports.frames import STATUSES, endpoint
+
+from recipebench.errors import RequestError
+
+
+def render(contents: Contents, slots: figures.Slots) -> str:
+    """Return the page as HTML.
+
+    The policy in its head allows the page's own style and its two scripts by their hashes and nothing
+    else: no request, no inline handler, no `eval` (Vega's expressions are interpreted, not compiled).
+
+    Args:
+        contents: what the report says.
+        slots: `figures.slots`, its charts.
+    """
+    style, script, vega = _read("page.css"), _read("page.js"), charts.javascript()
+    payload = _json({"config": charts.config("currentColor", legends=False), "slots": slots})
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    template = environment.from_string(_read("page.html.j2"))
+    return template.render(
+        policy=policy([style], [vega, script]),
+        style=_inline(style, "style"),
+        script=_inline(script, "script"),
+        vega=_inline(vega, "script"),
+        payload=Markup(payload),
+        **_sections(contents),
+    )
+
+
+def policy(styles: list[str], scripts: list[str]) -> str:
+    """Return the content security policy for a page with just these styles and scripts inside."""
+    allowed = {"style-src": styles, "script-src": scripts}
+    parts = [f"{kind} {' '.join(map(_source, texts))}" for kind, texts in allowed.items()]
+    return "; ".join(["default-src 'none'", *parts, "base-uri 'none'", "form-action 'none'"])
+
+
+def _sections(contents: Contents) -> dict[str, Any]:
+    suite, drawn = contents.suite, figures.drawn_epochs(contents)
+    compared = contents.compared()
+    total = contents.counts.iloc[-1]
+    return {
+        "suite": suite,
+        "headline": contents.headline,
+        "totals": [(name, wording.count(total[name])) for name in ("planned", *STATUSES)],
+        "seeds": ", ".join(map(str, suite.seeds)),
+        "untuned": not suite.rates_tuned and "optimizer" in contents.factors,
+        "status": views.status(contents),
+        "reasons": views.reasons(contents),
+        "means": [(label, views.factor_means(contents, label)) for label in contents.data],
+        "best": [(label, views.best(contents, label)) for label in contents.data],
+        "recipes": views.recipes(contents),
+        "outcomes": views.outcomes(contents),
+        "diverged": int(total["diverged"]),
+        "cost": views.cost(contents),
+        "machines": views.machines(contents),
+        "environments": views.environments(contents),
+        "data_facts": views.data_facts(contents),
+        "pairs": _pairs(contents, compared),
+        "pair_places": [
+            (f"pairs-{i}", label, _pair_caption(label, contents)) for i, label in enumerate(contents.data)
+        ],
+        "curve_factors": list(enumerate(compared)) if contents.curves else [],
+        "curve_measures": _measure_names(contents),
+        "curve_places": _curve_places(contents),
+        "legends": [(i, _legend(contents, factor)) for i, factor in enumerate(compared)],
+        "drawn": "" if len(drawn[0]) == drawn[1] else f"{len(drawn[0])} of {drawn[1]} epochs are drawn. ",
+        "interval": views.INTERVAL,
+        "unbalanced": _unbalanced(contents),
+        "gaps": _gaps(contents),
+    }
+
+
+def _pairs(contents: Contents, compared: list[str]) -> list[tuple[str, str]]:
+    place = {factor: position for position, factor in enumerate(compared)}
+    return [(f"{place[a]}-{place[b]}", f"{a} \N{MULTIPLICATION SIGN} {b}") for a, b in contents.pairs]
+
+
+def _pair_caption(label: str, contents: Contents) -> str:
+    goal = endpoint(label, contents.suite)
+    seeds = wording.count_range(*_seed_range(contents, label))
+    unit = ", %" if wording.unit(goal.measure) else ""
+    return (
+        f"Mean of the {wording.endpoint_name(goal)}{unit}; {wording.better(goal)}, darker is better. Averaged "
+        f"inside each seed over the other factors, then over n = {seeds} seeds; pointing shows the "
+        f"{views.INTERVAL}."
+    )
+
+
+def _seed_range(contents: Contents, label: str) -> tuple[int, int]:
+    n = contents.means.loc[contents.means["data"] == label, "n"]
+    return int(n.min()), int(n.max())
+
+
+def _curve_places(contents: Contents) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    if not contents.curves:
+        return []
+    return [
+        (label, _curve_caption(contents, label), [(f"curves-{i}-{split}", split) for split in CURVE_SPLITS])
+        for i, label in enumerate(contents.data)
+    ]
+
+
+def _curve_caption(contents: Contents, label: str) -> str:
+    parts = [curve[curve["data"] == label] for curve in contents.curves.values()]
+    seeds = [int(n) for part in parts if len(part) for n in (part["n"].min(), part["n"].max())] or [0]
+    return f"Mean over n = {wording.count_range(min(seeds), max(seeds))} seeds; band: {views.INTERVAL}."
+
+
+def _measure_names(contents: Contents) -> list[tuple[int, str]]:
+    if not contents.curves:
+        return []
+    lists = [measures(label, contents.suite) for label in contents.data]
+    longest = max(map(len, lists), default=0)
+    names = [
+        dict.fromkeys(wording.measure_name(m[min(i, len(m) - 1)]) for m in lists) for i in range(longest)
+    ]
+    return [(i, " / ".join(each)) for i, each in enumerate(names)]
+
+
+def _legend(contents: Contents, factor: str) -> list[tuple[str, str, str]]:
+    known = enumerate(contents.levels(factor))
+    return [(level, charts.color(i), " ".join(map(str, charts.dash(i)))) for i, level in known]
+
+
+def _gaps(contents: Contents) -> str:
+    gaps = int(contents.cells["score"].isna().sum())
+    return wording.count_of(gaps, "cell is a gap", "cells are gaps") if gaps else ""
+
+
+def _unbalanced(contents: Contents) -> list[str]:
+    found = tables.unbalanced(contents.means)
+    return [f"{r['factor']} on {r['data']}" for _, r in found.iterrows()]
+
+
+def _read(name: str) -> str:
+    return (
+        resources.files("recipebench.reports")
+        .joinpath(name)
+        .read_text(encoding="utf-8")
+        .replace("\r\n", "\n")
+    )
+
+
+def _source(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _inline(text: str, element: str) -> Markup:
+    """Pass our own style or script through unescaped; text that could end its element is refused."""
+    lower = text.lower()
+    if f"</{element}" in lower or "<!--" in lower or "\r" in text:
+        raise RequestError(f"page: expected a {element} that stays inside its element, got one that ends it.")
+    return Markup(text)
+
+
+def _json(value: object) -> str:
+    """Return JSON that is safe inside a script element: no `<`, `>` or `&`, ASCII only."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,0 +1,313 @@
+"""Tables as people read them: captions, headings and worded numbers, for page, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from recipebench.reports import charts, wording
+from recipebench.reports.contents import Contents
+from recipebench.reports.frames import STATUSES, data_name, endpoint
+from recipebench.reports.suite_info import Endpoint
+from recipebench.reports.wording import DEFAULT_RATES, count, interval, number
+
+SOURCE = "Student 1908, quantiles by SciPy"
+INTERVAL = f"95\N{NO-BREAK SPACE}% t interval over seeds ({SOURCE})"
+COUNTS = "Counts of records; no estimate."
+MOST_ROWS = 1_500
+_COST = ("cells", "seconds", "median_seconds", "parameters_max", "steps_max")
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A mean with its interval as places along a line, in percent of its length.
+
+    Args:
+        low: left end of the interval; the mean where there is none.
+        mean: the dot.
+        high: right end.
+    """
+
+    low: float
+    mean: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: its texts, what they sort by, and perhaps a drawing.
+
+    Args:
+        texts: one a column.
+        values: what a column sorts by; None: its text.
+        plot: drawn in the column `plot`.
+    """
+
+    texts: list[str]
+    values: list[float | None]
+    plot: Plot | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows under a common heading; the heading may be empty."""
+
+    heading: str
+    rows: list[Row]
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """A table as it is read.
+
+    Args:
+        name: of its files.
+        caption: what it shows, with n, method and source.
+        columns: headings.
+        numeric: which columns hold numbers and stand to the right.
+        groups: its rows.
+        plot: the ends of the frame of the drawings, in words; empty without drawings.
+    """
+
+    name: str
+    caption: str
+    columns: list[str]
+    numeric: list[bool]
+    groups: list[Group]
+    plot: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> list[Row]:
+        """All rows, whatever their heading."""
+        return [row for group in self.groups for row in group.rows]
+
+
+def status(contents: Contents) -> View:
+    """Show how the planned cells ended."""
+    columns = ["planned", *STATUSES]
+    rows = [_row([r["data"]], [r[c] for c in columns]) for _, r in contents.counts.iterrows()]
+    caption = f"How the planned cells ended: planned = ok + diverged + failed + missing. {COUNTS}"
+    return _view("status", caption, ["data"], columns, [Group("", rows)])
+
+
+def reasons(contents: Contents) -> View:
+    """Show why cells did not end ok."""
+    rows = [_row([r["status"], r["reason"]], [r["cells"]]) for _, r in contents.reasons.iterrows()]
+    caption = f"Why cells did not end ok; numbers inside a reason are left out. {COUNTS}"
+    return _view("reasons", caption, ["status", "reason"], ["cells"], [Group("", rows)])
+
+
+def factor_means(contents: Contents, label: str) -> View:
+    """Show the mean of every level of every factor on one data set."""
+    goal = endpoint(label, contents.suite)
+    here = contents.means[contents.means["data"] == label]
+    frame = charts.forest_frame(here)
+    groups = []
+    for factor in contents.factors:
+        rows = [_mean_row(r, ["level"], goal, frame) for _, r in here[here["factor"] == factor].iterrows()]
+        groups.append(Group(factor_heading(factor, contents), rows))
+    caption = (
+        f"{label}: mean {wording.endpoint_name(goal)}{_in_unit(goal)} of each level, {wording.better(goal)}. "
+        f"A seed's cells are averaged over all other factors first; then mean and {INTERVAL}, n seeds. "
+        f"{chance(goal)}"
+    )
+    return _mean_view(f"factor_means-{wording.slug(label)}", caption, ["level"], goal, frame, groups)
+
+
+def factor_heading(factor: str, contents: Contents) -> str:
+    """Head a factor's rows; optimizers at default rates are labelled as such."""
+    untuned = factor == "optimizer" and not contents.suite.rates_tuned
+    return f"{factor} ({DEFAULT_RATES})" if untuned else factor
+
+
+def best(contents: Contents, label: str) -> View:
+    """Show the recipes with the best means on one data set."""
+    goal = endpoint(label, contents.suite)
+    here = contents.best[contents.best["data"] == label]
+    frame = charts.forest_frame(here)
+    left_out = contents.recipes[contents.recipes["data"] == label]
+    fewer = int((left_out["n"] < left_out["n"].max()).sum())
+    rates = (
+        "" if contents.suite.rates_tuned else " Recipes at these default rates: not a ranking of optimizers."
+    )
+    caption = (
+        f"{label}: the {wording.count_of(len(here), 'recipe')} with the best mean {wording.endpoint_name(goal)}"
+        f"{_in_unit(goal)}, {wording.better(goal)}; mean and {INTERVAL}, n seeds.{rates} "
+        f"They were found by the endpoint itself, so the first means are optimistic."
+        + (f" {wording.count_of(fewer, 'recipe')} with fewer seeds left out." if fewer else "")
+    )
+    rows = [_mean_row(r, ["place", *contents.factors], goal, frame) for _, r in here.iterrows()]
+    texts = ["#", *contents.factors]
+    return _mean_view(f"best-{wording.slug(label)}", caption, texts, goal, frame, [Group("", rows)])
+
+
+def recipes(contents: Contents) -> View:
+    """Show all recipes, or the first of them when they are too many for a page."""
+    rows = []
+    for _, r in contents.recipes.head(MOST_ROWS).iterrows():
+        measure = endpoint(str(r["data"]), contents.suite).measure
+        row = _row([r["data"], *(r[f] for f in contents.factors)], [r["n"], r["diverged"], r["gaps"]])
+        mean, ends = wording.with_unit(r["mean"], measure), interval(r["low"], r["high"], measure)
+        at = 1 + len(contents.factors)
+        texts, values = list(row.texts), list(row.values)
+        texts[at:at], values[at:at] = [mean, ends], [_sortable(r["mean"]), _sortable(r["low"])]
+        rows.append(Row(texts, values))
+    total = len(contents.recipes)
+    part = "" if total <= MOST_ROWS else f" The first {MOST_ROWS:,} of {total:,}; all in tables/recipes.csv."
+    rates = "" if contents.suite.rates_tuned else f" Optimizers {DEFAULT_RATES}."
+    caption = f"Every recipe in declared order: mean endpoint and {INTERVAL}, n seeds.{rates}{part}"
+    columns = ["mean", "95 % interval", "n", "diverged", "gaps"]
+    return _view("all_recipes", caption, ["data", *contents.factors], columns, [Group("", rows)])
+
+
+def outcomes(contents: Contents) -> View:
+    """Show how many cells of each level diverged, failed or are missing."""
+    groups = []
+    for factor, part in contents.outcomes.groupby("factor", sort=False):
+        rows = []
+        for _, r in part.iterrows():
+            row = _row([r["level"]], [r[c] for c in ("cells", *STATUSES)])
+            share = wording.with_unit(r["diverged_share"], "accuracy")
+            rows.append(Row([*row.texts, share], [*row.values, _sortable(r["diverged_share"])]))
+        groups.append(Group(factor_heading(str(factor), contents), rows))
+    caption = f"How the cells of each level ended; share diverged = diverged / (ok + diverged). {COUNTS}"
+    return _view("outcomes", caption, ["level"], ["cells", *STATUSES, "share diverged"], groups)
+
+
+def cost(contents: Contents) -> View:
+    """Show what the cells cost."""
+    rows = [
+        Row(
+            [
+                str(r["data"]),
+                count(r["cells"]),
+                wording.duration(r["seconds"]),
+                wording.duration(r["median_seconds"]),
+                wording.count_range(r["parameters_min"], r["parameters_max"]),
+                wording.count_range(r["steps_min"], r["steps_max"]),
+            ],
+            [None, *(_sortable(r[c]) for c in _COST)],
+        )
+        for _, r in contents.cost.iterrows()
+    ]
+    caption = (
+        "Cost of the cells that ran (ok or diverged) on this machine. Seconds are a pack's training time over its "
+        "members: a cost, never a speed. Sums and medians over n = cells; from the records."
+    )
+    columns = ["cells", "pack seconds, sum", "per cell, median", "parameters", "steps"]
+    return _view("cost", caption, ["data"], columns, [Group("", rows)])
+
+
+def machines(contents: Contents) -> View:
+    """Show on what the cells ran."""
+    rows = [_row([r["torch"], r["cpu"], r["device"]], [r["cells"]]) for _, r in contents.machines.iterrows()]
+    caption = f"On what the cells ran, from the records. {COUNTS}"
+    return _view("machines", caption, ["torch", "CPU class", "device"], ["cells"], [Group("", rows)])
+
+
+def environments(contents: Contents) -> View:
+    """Show each run's environment, one group a run."""
+    groups = [
+        Group(f"run {position}", [_row([name, value], []) for name, value in flat(environment)])
+        for position, environment in enumerate(contents.environments, start=1)
+    ]
+    caption = f"The environment of each run, as it was recorded; n = {wording.count_of(len(groups), 'run')}."
+    return _view("environments", caption, ["entry", "value"], [], groups)
+
+
+def data_facts(contents: Contents) -> View:
+    """Show the facts about each data set."""
+    groups = []
+    for label in contents.data:
+        name = data_name(label, contents.suite)
+        goal = endpoint(label, contents.suite)
+        facts = [
+            ("endpoint", f"{goal.column}, {wording.better(goal)}"),
+            ("chance level", f"{goal.chance:.4g}"),
+        ]
+        smallest = contents.suite.smallest_effect.get(name)
+        if smallest is not None:
+            facts.append(("smallest effect, declared", wording.difference(smallest, goal.measure)))
+        facts += flat(dict(contents.suite.data.get(name, {})))
+        groups.append(Group(label, [_row([fact, value], []) for fact, value in facts]))
+    caption = f"The data sets as the suite declares them; n = {wording.count_of(len(groups), 'data set')}."
+    return _view("data", caption, ["fact", "value"], [], groups)
+
+
+def chance(goal: Endpoint) -> str:
+    """Say how diverged cells are counted, and gaps."""
+    level = wording.with_unit(goal.chance, goal.measure)
+    return f"Diverged cells count at chance level, {level}; failed and missing cells are gaps."
+
+
+def flat(entries: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Flatten nested entries to names and texts.
+
+    Example:
+        >>> flat({"git": {"commit": "ab"}, "threads": 1, "command": ["recipebench", "run"]})
+        [('git.commit', 'ab'), ('threads', '1'), ('command', 'recipebench run')]
+    """
+    found: list[tuple[str, str]] = []
+    for key, value in entries.items():
+        if isinstance(value, dict):
+            found += flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list | tuple):
+            plain = all(isinstance(v, str | int | float) for v in value)
+            found.append(
+                (f"{prefix}{key}", " ".join(map(str, value)) if plain else json.dumps(value, default=str))
+            )
+        else:
+            found.append((f"{prefix}{key}", str(value)))
+    return found
+
+
+def _mean_view(
+    name: str, caption: str, texts: list[str], goal: Endpoint, frame: tuple[float, float], groups: list[Group]
+) -> View:
+    first = [f"mean{', %' if wording.unit(goal.measure) else ''}", "95 % interval"]
+    ends = tuple(number(end, goal.measure) for end in frame)
+    return _view(name, caption, texts, [*first, "n", "diverged", "gaps"], groups, plot=ends)
+
+
+def _mean_row(r: pd.Series[Any], texts: Sequence[str], goal: Endpoint, frame: tuple[float, float]) -> Row:
+    row = _row([r[name] for name in texts], [r["n"], r["diverged"], r["gaps"]])
+    shown = [number(r["mean"], goal.measure), interval(r["low"], r["high"], goal.measure)]
+    at = len(texts)
+    values = [*row.values[:at], _sortable(r["mean"]), _sortable(r["low"]), *row.values[at:]]
+    return Row([*row.texts[:at], *shown, *row.texts[at:]], values, _plot(r, frame))
+
+
+def _plot(r: pd.Series[Any], frame: tuple[float, float]) -> Plot | None:
+    if pd.isna(r["mean"]):
+        return None
+    ends = [r["mean"] if pd.isna(end) else end for end in (r["low"], r["high"])]
+    places = [100 * (end - frame[0]) / (frame[1] - frame[0]) for end in (ends[0], r["mean"], ends[1])]
+    low, mean, high = (round(min(max(place, 0.0), 100.0), 2) for place in places)
+    return Plot(low, mean, high)
+
+
+def _row(texts: Iterable[Any], numbers: Iterable[Any]) -> Row:
+    worded, counted = [str(t) for t in texts], list(numbers)
+    return Row(
+        [*worded, *(count(n) for n in counted)], [None] * len(worded) + [_sortable(n) for n in counted]
+    )
+
+
+def _sortable(value: Any) -> float | None:
+    return None if pd.isna(value) else float(value)
+
+
+def _view(
+    name: str, caption: str, texts: list[str], numbers: list[str], groups: list[Group], plot: tuple[str, ...] = ()
+) -> View:
+    numeric = [False] * len(texts) + [True] * len(numbers)
+    return View(
+        name=name, caption=caption, columns=[*texts, *numbers], numeric=numeric, groups=groups, plot=plot
+    )
+
+
+def _in_unit(goal: Endpoint) -> str:
+    return f" in {wording.unit(goal.measure)}" if wording.unit(goal.measure) else ""

@@ -1,0 +1,138 @@
+"""From records and history to the files of a report."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from recipebench.reports import export, figures, page, views
+from recipebench.reports.contents import Contents, contents
+from recipebench.reports.suite_info import SuiteInfo
+
+
+def write(
+    records: pd.DataFrame,
+    history: pd.DataFrame,
+    suite: SuiteInfo,
+    out: Path,
+    environments: list[dict[str, Any]],
+) -> Path:
+    """Write the report; the same input gives the same bytes, whatever the order of its rows.
+
+    Args:
+        records: one row a cell; columns as a run writes them.
+        history: one row a cell and epoch.
+        suite: what was planned.
+        out: the folder; made if need be.
+        environments: one dictionary a run, as the store keeps them.
+
+    Returns:
+        The path of `index.html`.
+
+    Raises:
+        RequestError: records, history and suite do not fit together; nothing is then written.
+    """
+    found = contents(records, history, suite, environments)
+    ordered = _ordered(records, history, found)
+    for name, content in [*_files(found), *_frames(*ordered)]:
+        replace(out / name, content)
+    return out / "index.html"
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file so that only the old or the whole new content is ever under its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def summary(contents: Contents) -> str:
+    """Return the report in brief, as Markdown."""
+    suite = contents.suite
+    text = export.markdown_text
+    lines = [f"# {text(suite.name)}", ""]
+    lines += [text(suite.description), ""] if suite.description else []
+    lines += [f"- {text(sentence)}" for sentence in contents.headline]
+    lines += ["", "These numbers describe; nothing here was tested.", "", "## Cells", ""]
+    lines += [export.markdown(views.status(contents)), "## Level means", ""]
+    lines += [export.markdown(views.factor_means(contents, label)) for label in contents.data]
+    lines += [
+        "## Best recipes",
+        "",
+        *(export.markdown(views.best(contents, label)) for label in contents.data),
+    ]
+    lines += ["## Cost", "", export.markdown(views.cost(contents)), "## Protocol", "", text(suite.protocol)]
+    lines += ["", f"Repeat it: {text(suite.command)}"] if suite.command else []
+    return "\n".join([*lines, ""])
+
+
+def _files(contents: Contents) -> Iterator[tuple[str, bytes]]:
+    slots = figures.slots(contents)
+    yield "summary.md", _bytes(summary(contents))
+    for name, drawing in figures.files(contents, slots).items():
+        yield f"figures/{name}", _bytes(drawing)
+    for view in _views(contents):
+        yield f"tables/{view.name}.tex", _bytes(export.tex(view))
+    for name, frame in _tables(contents).items():
+        yield f"tables/{name}.csv", export.csv(frame)
+    yield "index.html", _bytes(page.render(contents, slots))
+
+
+def _frames(records: pd.DataFrame, history: pd.DataFrame) -> Iterator[tuple[str, bytes]]:
+    yield "records.csv", export.csv(records)
+    yield "records.parquet", export.parquet(records)
+    yield "history.parquet", export.parquet(history)
+
+
+def _views(contents: Contents) -> list[views.View]:
+    each = [views.factor_means, views.best]
+    shared = [views.status, views.reasons, views.outcomes, views.cost, views.machines]
+    return [v(contents) for v in shared] + [v(contents, label) for label in contents.data for v in each]
+
+
+def _tables(contents: Contents) -> dict[str, pd.DataFrame]:
+    names = ("counts", "reasons", "means", "best", "recipes", "outcomes", "cost", "machines", "spreads")
+    found = {name: getattr(contents, name) for name in names}
+    parts = [
+        means.assign(factors=f"{a} \N{MULTIPLICATION SIGN} {b}") for (a, b), means in contents.pairs.items()
+    ]
+    curves = [c.assign(factor=f, measure=m, split=s) for (f, m, s), c in contents.curves.items()]
+    found |= {"pairs": _together(parts)} if parts else {}
+    return found | ({"curves": _together(curves)} if curves else {})
+
+
+def _together(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    names = {"data": object, "first": object, "second": object, "level": object}
+    plain = [part.astype({c: t for c, t in names.items() if c in part}) for part in parts]
+    return pd.concat(plain, ignore_index=True)
+
+
+def _ordered(
+    records: pd.DataFrame, history: pd.DataFrame, contents: Contents
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Put records and history in the order of the cells, so that the store's order leaves no trace."""
+    place = pd.Series(contents.cells.index, index=contents.cells["cell_id"])
+    by_cell = records["cell_id"].map(place).to_numpy().argsort(kind="stable")
+    if history.empty:
+        return records.iloc[by_cell], history
+    keys = pd.DataFrame(
+        {"cell": history["cell_id"].map(place).to_numpy(), "epoch": history["epoch"].to_numpy()}
+    )
+    return records.iloc[by_cell], history.iloc[keys.sort_values(["cell", "epoch"], kind="stable").index]
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")

@@ -1,0 +1,6 @@
+"""Shared by all tests: one thread, as in a worker, before anything is computed."""
+
+import recipebench  # noqa: F401  (sets what MKL reads on its first use)
+import torch
+
+torch.set_num_threads(1)

@@ -1,0 +1,189 @@
+"""Synthetic records and history with the columns of a run, and plausible numbers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+from recipebench.reports.suite_info import Endpoint, SuiteInfo
+
+from recipebench.levels import Choice
+
+FACTORS = {
+    "activation": (
+        Choice("sigmoid", {}),
+        Choice("relu", {}),
+        Choice("leaky_relu", {"slope": 0.01}),
+        Choice("maxout", {"pieces": 2}),
+    ),
+    "initializer": (Choice("xavier", {}), Choice("he", {})),
+    "regularizer": (
+        Choice("none", {}),
+        Choice("l1", {"strength": 1e-5}),
+        Choice("l2", {"strength": 1e-4}),
+        Choice("dropout", {"p": 0.5}),
+        Choice("early_stopping", {"patience": 3}),
+    ),
+    "optimizer": (
+        Choice("sgd", {"lr": 0.1}),
+        Choice("momentum", {"lr": 0.05, "momentum": 0.9}),
+        Choice("adagrad", {"lr": 0.01}),
+        Choice("rmsprop", {"lr": 0.001}),
+        Choice("adam", {"lr": 0.001}),
+    ),
+}
+EFFECTS = {
+    "sigmoid": -0.9,
+    "leaky_relu": 0.05,
+    "maxout": 0.2,
+    "he": 0.12,
+    "l1": -0.03,
+    "l2": 0.02,
+    "dropout": 0.08,
+    "early_stopping": -0.05,
+    "sgd": -0.5,
+    "momentum": -0.05,
+    "adagrad": -0.6,
+    "rmsprop": -0.02,
+}
+SHARES = {"digits": 0.965, "mnist": 0.981}
+STATUS = ["ok", "diverged", "failed", "missing"]
+
+
+class Made(NamedTuple):
+    records: pd.DataFrame
+    history: pd.DataFrame
+    suite: SuiteInfo
+    environments: list[dict[str, Any]]
+
+
+def make(
+    *,
+    data: tuple[str, ...] = ("synthetic_regression", "digits", "mnist"),
+    factors: dict[str, tuple[Choice, ...]] = FACTORS,
+    seeds: int = 3,
+    epochs: int = 10,
+    troubled: bool = True,
+    name: str = "core",
+) -> Made:
+    """Make a full crossing; with `troubled`, a few cells diverge, fail or are missing."""
+    draw = np.random.default_rng(7)
+    rows, histories = [], []
+    for label, recipe, seed in product(data, product(*factors.values()), range(seeds)):
+        row, history = _cell(
+            label, dict(zip(factors, recipe, strict=True)), seed, epochs, draw, troubled, name
+        )
+        rows.append(row)
+        histories.append(history)
+    suite = SuiteInfo(
+        name=name,
+        description="Four activations, two initializers, five regularizers and five optimizers, fully crossed.",
+        endpoints={d: _endpoint(d) for d in data},
+        factors=factors,
+        seeds=tuple(range(seeds)),
+        planned=len(rows),
+        protocol=f"{epochs} epochs, batches of 128, a tenth of the training data for validation, inputs in [0, 1].",
+        smallest_effect={"mnist": 0.002},
+        data={d: {"source": "a generator", "sha256": hashlib.sha256(d.encode()).hexdigest()} for d in data},
+        command=f"recipebench run {name}",
+    )
+    environments = [
+        {
+            "git": {"commit": "0" * 40, "dirty": False},
+            "versions": {"torch": "2.13.0", "python": "3.11.7"},
+            "threads": 1,
+            "command": ["recipebench", "run", name],
+        }
+    ]
+    return Made(pd.DataFrame(rows), pd.concat(histories, ignore_index=True), suite, environments)
+
+
+def _endpoint(data: str) -> Endpoint:
+    if data == "synthetic_regression":
+        return Endpoint(column="test_mse_at_best", direction="lower", chance=1.0)
+    return Endpoint(column="test_accuracy_at_best", direction="higher", chance=0.1)
+
+
+def _cell(
+    data: str,
+    recipe: dict[str, Choice],
+    seed: int,
+    epochs: int,
+    draw: np.random.Generator,
+    troubled: bool,
+    name: str,
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    quality = sum(EFFECTS.get(choice.name, 0.0) for choice in recipe.values()) + 0.02 * seed
+    names = {choice.name for choice in recipe.values()}
+    if {"sigmoid", "adagrad"} <= names:
+        quality -= 0.8
+    risk = [0.985, 0.003, 0.006, 0.006] if not {"momentum", "he"} <= names else [0.93, 0.06, 0.005, 0.005]
+    status = str(draw.choice(STATUS, p=risk)) if troubled else "ok"
+    key = repr((data, [(c.name, dict(c.parameters)) for c in recipe.values()], seed))
+    cell_id = hashlib.sha256(key.encode()).hexdigest()[:16]
+    row: dict[str, Any] = {"cell_id": cell_id, "suite": name, "data": data, "model": "mlp"}
+    for factor, choice in recipe.items():
+        row[factor] = choice.name
+        row |= {f"{factor}.{k}": v for k, v in choice.parameters.items()}
+    why = {"ok": None, "diverged": f"step {draw.integers(2, 900)}", "failed": "Killed\nout of memory"}
+    row |= {
+        "batch_size": 128,
+        "epochs": epochs,
+        "inputs": "unit",
+        "device": "cpu",
+        "seed": seed,
+        "status": status,
+        "reason": why.get(status, "needs a GPU"),
+        "parameters": 109_386 + 100_480 * ("maxout" in names),
+        "steps": 430 * epochs,
+        "pack_seconds": 2.0 + draw.random(),
+        "torch": "2.13.0",
+        "cpu": "x86-64 AVX-512",
+    }
+    history = _history(data, quality, epochs, names, draw)
+    stopped = epochs - 3 if "early_stopping" in names and epochs > 5 else epochs
+    history = history[history["epoch"] <= stopped]
+    if status == "ok":
+        best = history[history["epoch"] > 0].sort_values("validation_loss", kind="stable").iloc[0]
+        row |= {"best_epoch": int(best["epoch"]), "stopped_epoch": stopped}
+        last = best if "early_stopping" in names else history.iloc[-1]
+        measures = [c for c in history.columns if c.partition("_")[0] in ("train", "validation", "test")]
+        row |= {c: last[c] for c in measures} | {f"{c}_at_best": best[c] for c in measures}
+        return row, history.assign(cell_id=cell_id)
+    return row, history[history["epoch"] < 2].assign(cell_id=cell_id)
+
+
+def _history(
+    data: str, quality: float, epochs: int, names: set[str], draw: np.random.Generator
+) -> pd.DataFrame:
+    epoch = np.arange(epochs + 1)
+    reached = 1 - np.exp(-(0.75 + 0.35 * quality) * epoch)
+    frame: dict[str, Any] = {"epoch": epoch, "seconds": 0.2 * epoch, "lr": 0.1, "fit_loss": 2.3 - 2 * reached}
+    for split, gap in {"train": 0.35, "validation": 0.0, "test": 0.02}.items():
+        gap = -0.3 if split == "train" and "dropout" in names else gap
+        noise = 0.03 * draw.standard_normal(epochs + 1) * (epoch > 0)
+        skill = quality + gap + noise
+        if data == "synthetic_regression":
+            frame[f"{split}_mse"] = 1.05 * np.exp(-(2.6 + 0.9 * skill) * reached)
+            frame[f"{split}_loss"] = frame[f"{split}_mse"]
+            frame[f"{split}_r2"] = 1 - frame[f"{split}_mse"]
+        else:
+            error = np.exp(-skill) * (1 - SHARES[data])
+            frame[f"{split}_accuracy"] = 1 - error - (0.9 - error) * (1 - reached)
+            frame[f"{split}_loss"] = 3.2 * error + 2.2 * (1 - reached)
+    return pd.DataFrame(frame)
+
+
+@pytest.fixture(scope="session")
+def card() -> Made:
+    return make()
+
+
+@pytest.fixture
+def make_card() -> Callable[..., Made]:
+    return make
