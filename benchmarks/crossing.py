@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal, Protocol, TypeVar
 
 from recipebench.benchmarks.suite_file import KeyPath
@@ -28,7 +28,7 @@ Inputs = Literal["unit", "standardized"]
 T = TypeVar("T")
 
 
-class Misplaced(ValueError):
+class MisplacedError(ValueError):
     """What is wrong and the key path where it is wrong, before file and line are known."""
 
     def __init__(self, path: KeyPath, message: str) -> None:
@@ -41,7 +41,7 @@ def at(path: KeyPath, action: Callable[[], T]) -> T:
     try:
         return action()
     except RequestError as error:
-        raise Misplaced(path, str(error)) from None
+        raise MisplacedError(path, str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -125,11 +125,17 @@ class Block:
         path: where the block stands in the suite.
         axes: all axes, those of the matrix that an entry leaves out among them.
         own: names of the axes that an entry of `include` gives itself; they win over the matrix.
+        above: names of the axes that stand at the top of the suite.
     """
 
     path: KeyPath
     axes: Axes
     own: frozenset[str] = frozenset()
+    above: frozenset[str] = frozenset()
+
+    def place(self, axis: str) -> KeyPath:
+        """Return the path at which an axis was given, or would have been."""
+        return (axis,) if axis in self.above else (*self.path, axis)
 
 
 class Plan(Protocol):
@@ -150,10 +156,10 @@ def cross(plan: Plan) -> Iterator[Combination]:
     """Yield every planned combination once: the matrix in the order of its levels, then `include`.
 
     Dropped are duplicates, what `exclude` matches, and dropout or batch norm on a model without hidden
-    layers where several models are crossed.
+    layers where several models are crossed, or where an entry of `include` takes all regularizers.
 
     Raises:
-        Misplaced: a combination can never be trained.
+        MisplacedError: a combination can never be trained.
     """
     seen = set()
     for block in plan.blocks():
@@ -171,21 +177,27 @@ def check_plan(plan: Plan) -> None:
     """Cross a suite once and refuse what plans nothing: a rule that matches no cell, an empty block.
 
     Raises:
-        Misplaced: with the place and the reason.
+        MisplacedError: with the place and the reason.
     """
     blocks = plan.blocks()
+    _refuse_too_many(blocks)
+    unmatched = set(range(len(plan.exclude)))
+    empty = []
     for block in blocks:
-        _refuse_too_many(block)
-    everything = [(b, c) for b in blocks for c in _combinations(b, plan.settings_for)]
-    for i, rule in enumerate(plan.exclude):
-        if not any(matches(rule, c) for _, c in everything):
-            raise Misplaced(("exclude", i), _unmatched(rule, [c for _, c in everything]))
-    for block in blocks:
-        planned = (c for b, c in everything if b is block)
-        if all(any(matches(rule, c) for rule in plan.exclude) for c in planned):
-            raise Misplaced(block.path, "expected at least one cell, but exclude drops all of them.")
+        hits = [(_rules_hit(plan.exclude, c), c) for c in _combinations(block, plan.settings_for)]
+        unmatched.difference_update(*(hit for hit, _ in hits))
+        empty += [block.path] if all(hit or _is_left_out(block, c) for hit, c in hits) else []
+    for i in sorted(unmatched):
+        raise MisplacedError(("exclude", i), _unmatched(plan, plan.exclude[i]))
+    for path in empty:
+        reason = "exclude drops them, or their regularizers need a hidden layer"
+        raise MisplacedError(path, f"expected at least one cell, but none is left: {reason}.")
     for _ in cross(plan):
         pass
+
+
+def _rules_hit(rules: tuple[Axes, ...], combination: Combination) -> set[int]:
+    return {i for i, rule in enumerate(rules) if matches(rule, combination)}
 
 
 def matches(rule: Axes, combination: Combination) -> bool:
@@ -204,8 +216,10 @@ def _has(combination: Combination, axis: str, wanted: tuple[object, ...]) -> boo
     return choice is not None and name in choice.parameters and choice.parameters[name] in wanted
 
 
-def _unmatched(rule: Axes, planned: list[Combination]) -> str:
+def _unmatched(plan: Plan, rule: Axes) -> str:
+    """Say which key of a rule is to blame."""
     for axis, wanted in rule.items():
+        planned = (c for block in plan.blocks() for c in _combinations(block, plan.settings_for))
         if not any(_has(c, axis, wanted) for c in planned):
             names = " or ".join(w.name if isinstance(w, LevelSpec) else repr(w) for w in wanted)
             return f"matches no planned cell: none has {axis} {names}."
@@ -235,7 +249,7 @@ def _choices(block: Block, factor: str) -> list[Choice]:
         for values in itertools.product(*crossed.values()):
             given = {**spec.given, **dict(zip(crossed, values, strict=True))}
             path = (*block.path, f"{factor}.{next(iter(crossed))}") if crossed else block.path
-            choice = at(path, lambda given=given, name=spec.name: CATALOGS[factor].choose({name: given}))  # type: ignore[misc]
+            choice = at(path, partial(CATALOGS[factor].choose, {spec.name: given}))
             found.setdefault((choice.name, *choice.parameters.items()), choice)
     return list(found.values())
 
@@ -249,7 +263,7 @@ def _crossed(block: Block, factor: str, spec: LevelSpec) -> dict[str, tuple[obje
         if name not in known or (name in spec.given and _outranks(block, factor, axis)):
             continue
         if name in spec.given and not _outranks(block, axis, factor):
-            raise Misplaced(
+            raise MisplacedError(
                 (*block.path, axis),
                 f"expected {name} in one place, but {factor} {spec.name} gives it too.",
             )
@@ -261,24 +275,24 @@ def _outranks(block: Block, axis: str, other: str) -> bool:
     return axis in block.own and other not in block.own
 
 
-def _refuse_too_many(block: Block) -> None:
-    """Count before crossing, and refuse axes that change nothing."""
-    count = math.prod(len(_choices(block, factor)) for factor in _countable(block))
-    count *= math.prod(len(block.axes[name]) for name in SETTINGS if name in block.axes)
-    if count > MAX_COMBINATIONS:
-        raise Misplaced(block.path, f"expected at most {MAX_COMBINATIONS:,} combinations, got {count:,}.")
+def _refuse_too_many(blocks: list[Block]) -> None:
+    """Count before crossing; refuse axes that change nothing on the way."""
+    total = 0
+    for block in blocks:
+        for factor, axis in _dotted(block):
+            if not block.own or axis in block.own:
+                _refuse_idle(block, factor, axis)
+        total += math.prod(len(values) for values in block.axes.values())
+        if total > MAX_COMBINATIONS:
+            raise MisplacedError(block.path, f"expected at most {MAX_COMBINATIONS:,} combinations, got more.")
 
 
-def _countable(block: Block) -> Iterable[str]:
-    """Yield the axes of `CATALOGS` once their hyper-parameters are known to be few and to have an effect."""
-    for factor in CATALOGS:
-        dotted = [axis for axis in block.axes if axis.startswith(f"{factor}.")]
-        for axis in dotted:
-            _refuse_idle(block, factor, axis)
-        levels = len(block.axes.get(factor) or (None,))
-        if levels * math.prod(len(block.axes[axis]) for axis in dotted) > 10 * MAX_COMBINATIONS:
-            raise Misplaced(block.path, f"expected at most {MAX_COMBINATIONS:,} combinations, got more.")
-        yield factor
+def _dotted(block: Block) -> Iterator[tuple[str, str]]:
+    """Yield the axes that are hyper-parameters, each with its factor."""
+    for axis in block.axes:
+        factor, dot, _ = axis.partition(".")
+        if dot:
+            yield factor, axis
 
 
 def _refuse_idle(block: Block, factor: str, axis: str) -> None:
@@ -287,12 +301,13 @@ def _refuse_idle(block: Block, factor: str, axis: str) -> None:
     names = [spec.name for spec in specs if isinstance(spec, LevelSpec)]
     name = axis.partition(".")[2]
     if not any(p.name == name for level in names for p in CATALOGS[factor][level].parameters):
-        raise Misplaced((*block.path, axis), f"no planned {factor} has it: {', '.join(names)}.")
+        raise MisplacedError((*block.path, axis), f"no planned {factor} has it: {', '.join(names)}.")
 
 
 def _is_left_out(block: Block, combination: Combination) -> bool:
-    """Whether a layer has no place in this model, while other models of the same crossing have one."""
-    return len(block.axes.get("model", ())) > 1 and _lacks_hidden_layers(combination)
+    """Whether a layer has no place in this model, and nobody asked for just this pair."""
+    crossed = len(block.axes.get("model", ())) > 1 or (block.own and "regularizer" not in block.own)
+    return bool(crossed) and _lacks_hidden_layers(combination)
 
 
 def _lacks_hidden_layers(combination: Combination) -> bool:
@@ -305,19 +320,19 @@ def _refuse_misfits(block: Block, combination: Combination) -> None:
     task = facts_of(data.name).task
     if task not in MODELS[model.name].tasks:
         fits = " and ".join(MODELS[model.name].tasks)
-        raise Misplaced(
-            _place_of(block, "model"),
+        raise MisplacedError(
+            block.place("model"),
             f"model {model.name} is for {fits}, but data {data.name} is {task}; "
             f"exclude {{model: {model.name}, data: {data.name}}}.",
         )
     if _lacks_hidden_layers(combination):
-        raise Misplaced(
-            _place_of(block, "regularizer"),
+        raise MisplacedError(
+            block.place("regularizer"),
             f"regularizer {regularizer.name} needs a hidden layer, and model {model.name} has none.",
         )
     if regularizer.name in combination.optimizer.parameters:
-        raise Misplaced(
-            _place_of(block, "regularizer"),
+        raise MisplacedError(
+            block.place("regularizer"),
             f"optimizer {combination.optimizer.name} has its own {regularizer.name}; "
             f"exclude {{regularizer: {regularizer.name}, optimizer: {combination.optimizer.name}}}.",
         )
@@ -327,23 +342,16 @@ def _refuse_misfits(block: Block, combination: Combination) -> None:
 def _refuse_sizes(block: Block, combination: Combination) -> None:
     settings, data = combination.settings, combination.data
     key = (data.name, tuple(data.parameters.items()), settings.validation)
-    train = at(("protocol", "validation"), lambda: _training_samples(*key))
+    train = at(("protocol", "validation"), partial(_training_samples, *key))
     last = train % settings.batch_size
     if combination.regularizer.name == "batch_norm" and 1 in (last, settings.batch_size):
-        raise Misplaced(
-            _place_of(block, "regularizer"),
-            f"batch_norm cannot train on one sample, but {train:,} training samples of {data.name} in batches "
-            f"of {settings.batch_size} leave a batch of 1; choose another batch_size or validation.",
+        raise MisplacedError(
+            block.place("regularizer"),
+            f"batch_norm cannot train on one sample, but {train:,} training samples of {data.name} in "
+            f"batches of {settings.batch_size} leave a batch of 1; choose another batch_size or validation.",
         )
 
 
 @lru_cache(maxsize=1024)
 def _training_samples(name: str, parameters: tuple[tuple[str, Value], ...], validation: int | float) -> int:
     return split_sizes(Choice(name, dict(parameters)), validation).train
-
-
-def _place_of(block: Block, axis: str) -> KeyPath:
-    """Return the path at which an axis of a block was given, as far as it was."""
-    if block.path == ("matrix",) and axis in ("data", "model"):
-        return (axis,)
-    return (*block.path, axis)

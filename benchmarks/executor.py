@@ -99,7 +99,9 @@ class LocalExecutor:
         elif len(pack.cells) > 1:
             waiting.extend(pack.halves())
         else:
-            return Event("failed", number, pack, reason=message["reason"], traceback=message.get("traceback", ""))
+            return Event(
+                "failed", number, pack, reason=message["reason"], traceback=message.get("traceback", "")
+            )
         return Event("retried", number, pack, reason=message["reason"])
 
     def _start(self, number: int, pack: Pack) -> None:

@@ -62,4 +62,5 @@ class PackBatches:
             return inputs
         if inputs[0].numel() < SHARED_FLOATS:
             return inputs.index_select(0, self._rows)
-        return [inputs[order] for order in self.members]
+        each = inputs.unbind()
+        return [each[order] for order in self.members]

@@ -11,6 +11,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from recipebench.benchmarks.records import SPLITS
 from recipebench.datamodules import TensorDataModule
 from recipebench.lightning_modules import SupervisedModule
 from recipebench.lightning_modules.scores import FIELDS, summarize, tally
@@ -69,12 +70,19 @@ class Recorder(Callback):
         tracks: the cells, in the order of the pack.
         progress: called with the number of the epoch that has ended.
         keep_best: whether to keep a copy of the weights of each cell's best epoch.
+        splits: what is evaluated; `validation` must be among them.
     """
 
     def __init__(
-        self, tracks: Sequence[Track], progress: Callable[[int], None], *, keep_best: bool = False
+        self,
+        tracks: Sequence[Track],
+        progress: Callable[[int], None] = lambda epoch: None,
+        *,
+        keep_best: bool = False,
+        splits: Sequence[str] = SPLITS,
     ) -> None:
         self.tracks = tracks
+        self.splits = splits
         self.seconds = 0.0
         self._progress = progress
         self._keep_best = keep_best
@@ -135,7 +143,7 @@ class Recorder(Callback):
     def _measure(self, epoch: int, fits: Sequence[dict[str, float]]) -> None:
         seconds = (time.monotonic() - self._started) / len(self.tracks)
         live = [(track, fit) for track, fit in zip(self.tracks, fits, strict=True) if not track.done]
-        scores = evaluate([track for track, _ in live])
+        scores = evaluate([track for track, _ in live], self.splits)
         for (track, fit), score in zip(live, scores, strict=True):
             lr = track.module.optimizer.parameters.get("lr")
             track.history.append({"epoch": epoch, "seconds": seconds, "lr": lr, **fit, **score})
@@ -148,14 +156,14 @@ def _batch_sizes(samples: int, batch_size: int) -> list[int]:
 
 
 @torch.no_grad()
-def evaluate(tracks: Sequence[Track]) -> list[dict[str, float]]:
+def evaluate(tracks: Sequence[Track], splits: Sequence[str] = SPLITS) -> list[dict[str, float]]:
     """Score every track on its training subset, validation and test data, in eval mode.
 
     Returns:
         For each track `<split>_loss` and `<split>_accuracy`, or `_mse` and `_r2`, as floats.
     """
     results: list[dict[str, float]] = [{} for _ in tracks]
-    for split in ("train", "validation", "test"):
+    for split in splits:
         groups: dict[int, list[int]] = {}
         for k, track in enumerate(tracks):
             groups.setdefault(_same_samples(track.data, split), []).append(k)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from recipebench.benchmarks.cells import Cell
+if TYPE_CHECKING:
+    from recipebench.benchmarks.cells import Cell
 
 Row = dict[str, Any]
 
@@ -52,12 +53,26 @@ def record(
         pack_seconds: the pack's training time over its members.
         build: the columns `torch` and `cpu`.
     """
-    row: Row = {"cell_id": cell.id, **cell.columns(), "status": "ok", "reason": None, "parameters": parameters}
+    row: Row = {
+        "cell_id": cell.id,
+        **cell.columns(),
+        "status": "ok",
+        "reason": None,
+        "parameters": parameters,
+    }
     row |= {"steps": None, "pack_seconds": pack_seconds, "best_epoch": None, "stopped_epoch": None, **build}
     if diverged_at is not None:
-        return row | {"status": "diverged", "reason": f"step {diverged_at}", "steps": diverged_at} | _scores(cell, None, None)
+        return (
+            row
+            | {"status": "diverged", "reason": f"step {diverged_at}", "steps": diverged_at}
+            | _scores(cell, None, None)
+        )
     last, best = history[-1], history[best_epoch]
-    row |= {"steps": last["epoch"] * steps_per_epoch, "best_epoch": best_epoch, "stopped_epoch": last["epoch"]}
+    row |= {
+        "steps": last["epoch"] * steps_per_epoch,
+        "best_epoch": best_epoch,
+        "stopped_epoch": last["epoch"],
+    }
     return row | _scores(cell, best if cell.regularizer.name == "early_stopping" else last, best)
 
 

@@ -77,7 +77,18 @@ def _why_missing(cell: Cell) -> str:
 
 
 _RECIPE = ("data", "model", "activation", "initializer", "regularizer", "optimizer")
-_RUN = ("batch_size", "epochs", "validation", "inputs", "device", "seed", "status", "reason", "parameters", "steps")
+_RUN = (
+    "batch_size",
+    "epochs",
+    "validation",
+    "inputs",
+    "device",
+    "seed",
+    "status",
+    "reason",
+    "parameters",
+    "steps",
+)
 _OUTCOME = ("pack_seconds", "best_epoch", "stopped_epoch", "torch", "cpu", "fit_loss")
 
 

@@ -61,7 +61,9 @@ def train(
 
 def why_alone(cell: Cell) -> str | None:
     """Say why a cell cannot be packed, without data and without training; None when it can."""
-    return obstacle(_module(cell, task=cell.task, in_features=4, out_features=2 if cell.task == "classification" else 1))
+    return obstacle(
+        _module(cell, task=cell.task, in_features=4, out_features=2 if cell.task == "classification" else 1)
+    )
 
 
 def _fit_pack(

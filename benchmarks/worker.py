@@ -69,7 +69,9 @@ def _serve(request: dict[str, Any], send: Send) -> None:
         send({"kind": "done", "records": records, "history": history})
 
 
-def _train(cells: list[Any], data_dir: Path | None, send: Send) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _train(
+    cells: list[Any], data_dir: Path | None, send: Send
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     import torch
 
     from recipebench.benchmarks import training

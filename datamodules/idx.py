@@ -51,7 +51,12 @@ def read(data: bytes, *, name: str = "IDX data", limit: int = LARGEST) -> npt.ND
         raise RequestError(
             f"{name}: expected {expected} bytes for {dtype.name} values of shape {shape}, got {len(data)}."
         )
-    return np.frombuffer(data, dtype, offset=start).reshape(shape)
+    try:
+        return np.ndarray(shape, dtype, buffer=data, offset=start)
+    except ValueError as error:
+        raise RequestError(
+            f"{name}: no array can have {len(shape)} dimensions of these sizes: {error}."
+        ) from error
 
 
 def decompress(data: bytes, *, name: str = "gzip data", limit: int = LARGEST) -> bytes:

@@ -22,6 +22,8 @@ DASHES = ((), (6, 2), (2, 2), (8, 2, 2, 2))
 CELL_COLORS = ("#dce9f5", "#9cc3e4", "#4a8fc7", "#1a5a96", "#0b3360")
 
 ROWS = "rows"
+_LEGEND = {"orient": "bottom", "title": None, "columns": 6, "symbolType": "stroke", "symbolOpacity": 1}
+_LEGEND |= {"symbolStrokeWidth": 3, "symbolFillColor": "transparent"}
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _MOST_EPOCHS, _MOST_POINTS = 60, 9_000
 
@@ -41,9 +43,9 @@ def config(ink: str, *, legends: bool) -> dict[str, Any]:
         "font": _FONT,
         "view": {"stroke": None},
         "axis": text | calm | lines,
-        "legend": text | calm | {"orient": "bottom", "title": None, "disable": not legends},
+        "legend": text | calm | _LEGEND | {"disable": not legends},
         "header": text | calm,
-        "title": {"color": ink, "fontSize": 12, "fontWeight": 600, "anchor": "start"},
+        "title": {"color": ink, "subtitleColor": ink, "fontSize": 12, "fontWeight": 600, "anchor": "start"},
         "concat": {"spacing": 24},
         "aria": False,
     }
@@ -51,7 +53,7 @@ def config(ink: str, *, legends: bool) -> dict[str, Any]:
 
 def curve_panel(
     order: Sequence[str], measure: str, frame: tuple[float, float]
-) -> alt.LayerChart:
+) -> alt.LayerChart | alt.FacetChart:
     """Draw the learning curves of one data set and split: a line and a band for each level.
 
     Args:
@@ -62,8 +64,7 @@ def curve_panel(
     spec = alt.Chart(alt.NamedData(name=ROWS))
     scale = alt.Scale(domain=list(order), range=[color(i) for i in range(len(order))])
     dashes = alt.Scale(domain=list(order), range=[list(dash(i)) or [1, 0] for i in range(len(order))])
-    key = alt.Legend(columns=4, symbolType="stroke", symbolStrokeWidth=3)
-    hue = alt.Color("level", type="nominal", scale=scale, legend=key, sort=None)
+    hue = alt.Color("level", type="nominal", scale=scale, sort=None)
     x = alt.X(
         "epoch", type="quantitative", title="epoch", axis=alt.Axis(tickMinStep=1, grid=False, format="d")
     )
@@ -77,7 +78,7 @@ def curve_panel(
         x, alt.Y("low", type="quantitative", scale=y_scale, title=title, axis=y_axis), alt.Y2("high"), hue
     )
     line = spec.mark_line(strokeWidth=2, clip=True).encode(
-        x, y, hue, alt.StrokeDash("level", type="nominal", scale=dashes, legend=key, sort=None)
+        x, y, hue, alt.StrokeDash("level", type="nominal", scale=dashes, sort=None)
     )
     hit = spec.mark_point(opacity=0, size=160, filled=True, clip=True).encode(x, y, hue, tooltip=tips)
     return alt.layer(band, line, hit)
@@ -91,16 +92,16 @@ def curve_rows(curves: pd.DataFrame, measure: str, frame: tuple[float, float]) -
     low, high = curves["low"].clip(*frame), curves["high"].clip(*frame)
     return [
         {
-            "level": row.level,
-            "epoch": int(row.epoch),
-            "mean": _rounded(row.mean),
+            "level": row["level"],
+            "epoch": int(row["epoch"]),
+            "mean": _rounded(row["mean"]),
             "low": _rounded(bottom),
             "high": _rounded(top),
-            "text": wording.with_unit(row.mean, measure),
-            "ends": wording.interval(row.low, row.high, measure),
-            "n": int(row.n),
+            "text": wording.with_unit(row["mean"], measure),
+            "ends": wording.interval(row["low"], row["high"], measure),
+            "n": int(row["n"]),
         }
-        for row, bottom, top in zip(curves.itertuples(index=False), low, high, strict=True)
+        for row, bottom, top in zip(curves.to_dict("records"), low, high, strict=True)
     ]
 
 
@@ -132,7 +133,9 @@ def thinned(epochs: int, series: int) -> list[int]:
     return sorted({int(e) for e in np.linspace(1, epochs, most).round()})
 
 
-def heatmap(first: Sequence[str], second: Sequence[str], titles: tuple[str, str]) -> alt.LayerChart:
+def heatmap(
+    first: Sequence[str], second: Sequence[str], titles: tuple[str, str]
+) -> alt.LayerChart | alt.FacetChart:
     """Draw the means of two factors' combinations as a grid of colored, numbered cells.
 
     Args:
@@ -185,14 +188,14 @@ def heatmap_rows(pairs: pd.DataFrame, endpoint: Endpoint) -> list[dict[str, Any]
     shade = share if endpoint.direction == "higher" or not high > low else 1 - share
     return [
         {
-            "first": str(row.first),
-            "second": str(row.second),
+            "first": str(row["first"]),
+            "second": str(row["second"]),
             "shade": round(float(dark), 3),
-            "text": wording.number(row.mean, endpoint.measure),
-            "ends": wording.interval(row.low, row.high, endpoint.measure),
-            "n": int(row.n),
+            "text": wording.number(row["mean"], endpoint.measure),
+            "ends": wording.interval(row["low"], row["high"], endpoint.measure),
+            "n": int(row["n"]),
         }
-        for row, dark in zip(known.itertuples(index=False), shade, strict=True)
+        for row, dark in zip(known.to_dict("records"), shade, strict=True)
     ]
 
 
@@ -233,14 +236,14 @@ def forest_rows(means: pd.DataFrame, frame: tuple[float, float]) -> list[dict[st
     low, high = known["low"].fillna(known["mean"]), known["high"].fillna(known["mean"])
     return [
         {
-            "block": place[row.factor],
-            "level": str(row.level),
-            "mean": _rounded(row.mean),
+            "block": place[row["factor"]],
+            "level": str(row["level"]),
+            "mean": _rounded(row["mean"]),
             "low": _rounded(bottom),
             "high": _rounded(top),
         }
         for row, bottom, top in zip(
-            known.itertuples(index=False), low.clip(*frame), high.clip(*frame), strict=True
+            known.to_dict("records"), low.clip(*frame), high.clip(*frame), strict=True
         )
     ]
 
@@ -258,8 +261,8 @@ def forest_frame(means: pd.DataFrame) -> tuple[float, float]:
 
 
 def finish(chart: alt.TopLevelMixin, rows: list[dict[str, Any]], **more: Any) -> Spec:
-    """Return a chart's definition with its values; altair checks the definition, not each value."""
-    spec: Spec = chart.to_dict(validate=False)  # type: ignore[attr-defined]
+    """Return a chart's definition with its values."""
+    spec: Spec = chart.to_dict(validate=False)
     spec.pop("config", None)
     return spec | {"datasets": {ROWS: rows}} | more
 

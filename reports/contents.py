@@ -117,7 +117,7 @@ def _curves(
     for label in frames.levels(cells, "data"):
         for measure in measures(label, suite):
             wanted.setdefault(measure, []).append(label)
-    found = {}
+    found: dict[tuple[str, str, str], pd.DataFrame] = {}
     for measure, labels in wanted.items():
         for split in CURVE_SPLITS:
             column = f"{split}_{measure}"

@@ -94,8 +94,8 @@ def csv(frame: pd.DataFrame) -> bytes:
 
 def parquet(frame: pd.DataFrame) -> bytes:
     """Return a frame as Parquet; a column that mixes types holds each value as JSON."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     plain = frame.copy()
     for name in plain.columns:

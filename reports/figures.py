@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pandas as pd
 from recipebench.reports import charts, wording
 from recipebench.reports.charts import Spec
 from recipebench.reports.contents import CURVE_SPLITS, Contents, measures
 from recipebench.reports.frames import endpoint
+from recipebench.reports.views import factor_heading
 
 Slots = dict[str, dict[str, Spec]]
 
@@ -42,7 +42,8 @@ def files(contents: Contents, slots: Slots) -> dict[str, str]:
             found[f"pairs-{name}-{names}.svg"] = charts.svg(_heatmap_figure(contents, spec, label, pair))
         for place, factor in enumerate(contents.compared() if contents.curves else ()):
             both = {split: slots[f"curves-{position}-{split}"][f"{place}-0"] for split in CURVE_SPLITS}
-            found[f"curves-{name}-{wording.slug(factor)}.svg"] = charts.svg(_curve_figure(both, f"{label}: {factor}"))
+            drawing = charts.svg(_curve_figure(both, f"{label}: {factor_heading(factor, contents)}"))
+            found[f"curves-{name}-{wording.slug(factor)}.svg"] = drawing
     return found
 
 
@@ -116,7 +117,8 @@ def _forest(contents: Contents, label: str) -> Spec:
     here = contents.means[contents.means["data"] == label]
     frame = charts.forest_frame(here)
     groups = {
-        str(f): [str(level) for level in part["level"]] for f, part in here.groupby("factor", sort=False)
+        factor_heading(str(factor), contents): [str(level) for level in part["level"]]
+        for factor, part in here.groupby("factor", sort=False)
     }
     chart = charts.forest(groups, endpoint(label, contents.suite), frame)
     return charts.finish(chart, charts.forest_rows(here, frame), title=label)
@@ -126,7 +128,15 @@ def _curve_figure(both: dict[str, Spec], title: str) -> Spec:
     """Both splits beside each other under one legend."""
     panels, rows = [], {}
     for split, spec in both.items():
-        panels.append(spec | {"width": 300, "height": 200, "title": split, "data": {"name": split}})
+        panels.append(
+            spec
+            | {
+                "width": 300,
+                "height": 200,
+                "title": {"text": split, "fontWeight": "normal"},
+                "data": {"name": split},
+            }
+        )
         rows[split] = panels[-1].pop("datasets")[charts.ROWS]
     shared = {"scale": {"color": "shared", "strokeDash": "shared"}}
     return {"hconcat": panels, "datasets": rows, "title": title, "resolve": shared}

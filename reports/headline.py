@@ -48,12 +48,13 @@ def best_recipe(row: pd.Series[Any], recipe: list[str], suite: SuiteInfo) -> str
     """Say which recipe has the best mean on a data set, with interval and n."""
     goal = endpoint(str(row["data"]), suite)
     names = " + ".join(str(row[factor]) for factor in recipe)
+    reached = f", reached by {names}" if names else ""
     end = "highest" if goal.direction == "higher" else "lowest"
     mean = wording.with_unit(row["mean"], goal.measure)
-    rates = "" if suite.rates_tuned else ", each optimizer at its default rate"
+    rates = "" if suite.rates_tuned or "optimizer" not in recipe else ", each optimizer at its default rate"
     return (
         f"On {row['data']} the {end} mean of the {wording.endpoint_name(goal)} is {mean} "
-        f"({_interval(row, goal.measure)}), reached by {names}{rates}."
+        f"({_interval(row, goal.measure)}){reached}{rates}."
     )
 
 
@@ -70,4 +71,8 @@ def widest_factor(row: pd.Series[Any], suite: SuiteInfo) -> str:
 def _interval(row: pd.Series[Any], measure: str) -> str:
     seeds = wording.count_of(int(row["n"]), "seed")
     ends = wording.interval(row["low"], row["high"], measure)
-    return f"no interval, {seeds}" if ends == wording.NO_VALUE else f"95\N{NO-BREAK SPACE}% t interval {ends}, {seeds}"
+    return (
+        f"no interval, {seeds}"
+        if ends == wording.NO_VALUE
+        else f"95\N{NO-BREAK SPACE}% t interval {ends}, {seeds}"
+    )

@@ -77,7 +77,7 @@ def _sections(contents: Contents) -> dict[str, Any]:
         "data_facts": views.data_facts(contents),
         "pairs": _pairs(contents, compared),
         "pair_places": [
-            (f"pairs-{i}", label, _pair_caption(label, contents)) for i, label in enumerate(contents.data)
+            (f"pairs-{i}", label, _pair_caption(label, contents)) for i, label in enumerate(contents.data if contents.pairs else ())
         ],
         "curve_factors": list(enumerate(compared)) if contents.curves else [],
         "curve_measures": _measure_names(contents),
@@ -100,9 +100,9 @@ def _pair_caption(label: str, contents: Contents) -> str:
     seeds = wording.count_range(*_seed_range(contents, label))
     unit = ", %" if wording.unit(goal.measure) else ""
     return (
-        f"Mean of the {wording.endpoint_name(goal)}{unit}; {wording.better(goal)}, darker is better. Averaged "
-        f"inside each seed over the other factors, then over n = {seeds} seeds; pointing shows the "
-        f"{views.INTERVAL}."
+        f"Mean of the {wording.endpoint_name(goal)}{unit}; {wording.better(goal)}, darker is better. "
+        f"Averaged inside each seed over the other factors, then over n = {seeds} seeds; pointing shows "
+        f"the {views.INTERVAL}."
     )
 
 

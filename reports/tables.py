@@ -26,10 +26,13 @@ def status_counts(cells: pd.DataFrame, suite: SuiteInfo) -> pd.DataFrame:
     counts = _counts(cells, ["data"]).reset_index()
     counts.insert(1, "planned", counts[list(STATUSES)].sum(axis=1))
     counts["data"] = counts["data"].astype(object)
+    columns = list(counts.columns)
     unrecorded = suite.planned - len(cells)
     if unrecorded:
-        counts.loc[len(counts)] = [UNRECORDED, unrecorded, 0, 0, 0, unrecorded]
-    counts.loc[len(counts)] = ["all", *counts.drop(columns="data").sum()]
+        lacking = pd.DataFrame([[UNRECORDED, unrecorded, 0, 0, 0, unrecorded]], columns=columns)
+        counts = pd.concat([counts, lacking], ignore_index=True)
+    total = pd.DataFrame([["all", *counts[columns[1:]].sum()]], columns=columns)
+    counts = pd.concat([counts, total], ignore_index=True)
     return counts.astype(dict.fromkeys(["planned", *STATUSES], "int64"))
 
 
@@ -48,8 +51,8 @@ def reasons(cells: pd.DataFrame, count: int = 20) -> pd.DataFrame:
     found = found.sort_values(["cells", "status", "reason"], ascending=[False, True, True], ignore_index=True)
     if len(found) > count:
         rest = found.iloc[count - 1 :]["cells"].sum()
-        found = found.iloc[: count - 1]
-        found.loc[count - 1] = ["", "other reasons", rest]
+        others = pd.DataFrame([["", "other reasons", rest]], columns=found.columns)
+        found = pd.concat([found.iloc[: count - 1], others], ignore_index=True)
     return found
 
 
@@ -122,8 +125,8 @@ def curves(values: pd.DataFrame, cells: pd.DataFrame, factor: str) -> pd.DataFra
         part = {"data": label, "level": level, "epoch": there.columns.astype(int), **found._asdict()}
         parts.append(pd.DataFrame(part | {"cells": len(rows)}))
     columns = ["data", "level", "epoch", "mean", "low", "high", "n", "cells"]
-    found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
-    return found[found["n"] > 0].reset_index(drop=True)[columns]
+    together = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+    return together[together["n"] > 0].reset_index(drop=True)[columns]
 
 
 def outcomes(cells: pd.DataFrame) -> pd.DataFrame:
@@ -186,7 +189,8 @@ def spreads(factor_means: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (label, factor), group in known.groupby(["data", "factor"], observed=True, sort=False):
         if len(group) > 1:
-            low, high = group.loc[group["mean"].idxmin()], group.loc[group["mean"].idxmax()]
+            ordered = group.sort_values("mean", kind="stable")
+            low, high = ordered.iloc[0], ordered.iloc[-1]
             rows.append([label, factor, high["mean"] - low["mean"], low["level"], high["level"]])
     found = pd.DataFrame(rows, columns=["data", "factor", "spread", "lowest", "highest"])
     place = {label: position for position, label in enumerate(dict.fromkeys(found["data"]))}

@@ -134,8 +134,9 @@ def best(contents: Contents, label: str) -> View:
         "" if contents.suite.rates_tuned else " Recipes at these default rates: not a ranking of optimizers."
     )
     caption = (
-        f"{label}: the {wording.count_of(len(here), 'recipe')} with the best mean {wording.endpoint_name(goal)}"
-        f"{_in_unit(goal)}, {wording.better(goal)}; mean and {INTERVAL}, n seeds.{rates} "
+        f"{label}: the {wording.count_of(len(here), 'recipe')} with the best mean "
+        f"{wording.endpoint_name(goal)}{_in_unit(goal)}, {wording.better(goal)}; "
+        f"mean and {INTERVAL}, n seeds.{rates} "
         f"They were found by the endpoint itself, so the first means are optimistic."
         + (f" {wording.count_of(fewer, 'recipe')} with fewer seeds left out." if fewer else "")
     )
@@ -194,8 +195,8 @@ def cost(contents: Contents) -> View:
         for _, r in contents.cost.iterrows()
     ]
     caption = (
-        "Cost of the cells that ran (ok or diverged) on this machine. Seconds are a pack's training time over its "
-        "members: a cost, never a speed. Sums and medians over n = cells; from the records."
+        "Cost of the cells that ran (ok or diverged) on this machine. Seconds are a pack's training time "
+        "over its members: a cost, never a speed. Sums and medians over n = cells; from the records."
     )
     columns = ["cells", "pack seconds, sum", "per cell, median", "parameters", "steps"]
     return _view("cost", caption, ["data"], columns, [Group("", rows)])
@@ -290,10 +291,9 @@ def _plot(r: pd.Series[Any], frame: tuple[float, float]) -> Plot | None:
 
 
 def _row(texts: Iterable[Any], numbers: Iterable[Any]) -> Row:
-    worded, counted = [str(t) for t in texts], list(numbers)
-    return Row(
-        [*worded, *(count(n) for n in counted)], [None] * len(worded) + [_sortable(n) for n in counted]
-    )
+    worded, counted = [str(text) for text in texts], list(numbers)
+    values: list[float | None] = [None] * len(worded)
+    return Row([*worded, *map(count, counted)], [*values, *map(_sortable, counted)])
 
 
 def _sortable(value: Any) -> float | None:
@@ -301,7 +301,12 @@ def _sortable(value: Any) -> float | None:
 
 
 def _view(
-    name: str, caption: str, texts: list[str], numbers: list[str], groups: list[Group], plot: tuple[str, ...] = ()
+    name: str,
+    caption: str,
+    texts: list[str],
+    numbers: list[str],
+    groups: list[Group],
+    plot: tuple[str, ...] = (),
 ) -> View:
     numeric = [False] * len(texts) + [True] * len(numbers)
     return View(

@@ -37,11 +37,11 @@ def number(value: float, measure: str = "") -> str:
 
 
 def with_unit(value: float, measure: str) -> str:
-    """Show a value with its unit, as in a sentence.
+    r"""Show a value with its unit, as in a sentence.
 
     Example:
         >>> with_unit(0.98123, "accuracy"), with_unit(0.5, "mse")
-        ('98.12\\xa0%', '0.5000')
+        ('98.12\xa0%', '0.5000')
     """
     return f"{number(value, measure)}\N{NO-BREAK SPACE}{unit(measure)}".rstrip()
 
@@ -132,7 +132,7 @@ def slug(name: str) -> str:
 
     Example:
         >>> slug("fashion_mnist"), slug("../etc")
-        ('fashion_mnist', 'etc-2c44a0d2')
+        ('fashion_mnist', 'etc-f7f9121f')
     """
     plain = re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-")[:40]
     if plain == name and plain:

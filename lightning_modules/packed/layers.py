@@ -95,8 +95,9 @@ class PackedLinear(PackedLayer):
         if isinstance(x, Tensor) and products_are_exact(len(x), rows, inputs, outputs):
             return torch.baddbmm(self.bias.unsqueeze(1), x, self.weight.transpose(1, 2))
         y = torch.empty(len(self.members), rows, outputs)
-        for out, member, (bias, weight) in zip(y.unbind(), x, self._each, strict=True):
-            torch.addmm(bias, member, weight, out=out)
+        each = y.unbind()
+        for k in neighbors(x):
+            torch.addmm(*self._each[k][:1], x[k], self._each[k][1], out=each[k])
         return y
 
     def backward(self, grad: Tensor, *, needs_input_grad: bool = True) -> Tensor | None:
@@ -107,8 +108,9 @@ class PackedLinear(PackedLayer):
         if stacked:
             torch.bmm(grad.transpose(1, 2), x, out=self.weight_grad)
         else:
-            for out, member, g in zip(self._each_grad, x, grad.transpose(1, 2).unbind(), strict=True):
-                torch.mm(g, member, out=out)
+            each = grad.transpose(1, 2).unbind()
+            for k in neighbors(x):
+                torch.mm(each[k], x[k], out=self._each_grad[k])
         if not needs_input_grad:
             return None
         if stacked:
@@ -120,6 +122,11 @@ class PackedLinear(PackedLayer):
             else:
                 torch.mm(g, weight, out=out)
         return result
+
+
+def neighbors(x: Inputs) -> list[int]:
+    """Return the members in an order in which those with the same inputs follow each other, for the cache."""
+    return sorted(range(len(x)), key=lambda k: id(x[k])) if not isinstance(x, Tensor) else list(range(len(x)))
 
 
 @lru_cache(maxsize=None)
@@ -263,7 +270,10 @@ class PackedFlatten(PackedLayer):
 
     def forward(self, x: Inputs) -> Inputs:
         self._shape = x[0].shape
-        return x.flatten(2) if isinstance(x, Tensor) else [member.flatten(1) for member in x]
+        if isinstance(x, Tensor):
+            return x.flatten(2)
+        flat = {id(member): member.flatten(1) for member in x}
+        return [flat[id(member)] for member in x]
 
     def backward(self, grad: Tensor, *, needs_input_grad: bool = True) -> Tensor | None:
         return grad.view(-1, *self._shape)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import math
 import os
@@ -15,9 +17,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from recipebench.benchmarks.environment import describe
 from recipebench.benchmarks.store import Store, StoreError
+
 from recipebench.errors import RequestError
 
 ENVIRONMENT = describe(["recipebench", "run", "test"])
@@ -46,7 +48,12 @@ def _record(number: int, status: str = "ok", **extra: Any) -> Row:
 
 def _history(number: int, epochs: int = 2) -> list[Row]:
     return [
-        {"cell_id": _cell(number), "epoch": e, "seconds": 0.5, "fit_loss": None if e == 0 else number / (e + 1)}
+        {
+            "cell_id": _cell(number),
+            "epoch": e,
+            "seconds": 0.5,
+            "fit_loss": None if e == 0 else number / (e + 1),
+        }
         for e in range(epochs + 1)
     ]
 
@@ -129,7 +136,13 @@ def test_only_ok_and_diverged_cells_count_as_done(tmp_path: Path) -> None:
 @pytest.mark.parametrize("compacted", [False, True])
 @pytest.mark.parametrize(
     ("first", "second", "winner"),
-    [("failed", "ok", 1), ("ok", "failed", 0), ("failed", "missing", 1), ("ok", "ok", 1), ("diverged", "ok", 1)],
+    [
+        ("failed", "ok", 1),
+        ("ok", "failed", 0),
+        ("failed", "missing", 1),
+        ("ok", "ok", 1),
+        ("diverged", "ok", 1),
+    ],
 )
 def test_done_wins_over_not_done_then_the_later_write(
     tmp_path: Path, first: str, second: str, winner: int, compacted: bool
@@ -502,7 +515,9 @@ def test_a_path_that_cannot_be_a_store_is_refused(tmp_path: Path, make: Any, mes
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, where nothing can be created")
 def test_a_place_where_nothing_can_be_written_is_refused() -> None:
     with (
-        pytest.raises(RequestError, match="The store /proc/runs cannot be opened: .* you can read and write"),
+        pytest.raises(
+            RequestError, match=r"The store /proc/runs cannot be opened: .* you can read and write"
+        ),
         Store("/proc/runs").lock(),
     ):
         pass
@@ -569,14 +584,15 @@ def test_writing_needs_the_lock(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("code", "text"),
-    [("ENOSPC", "No space left on device.*free some disk space"), ("EIO", "Input/output error.*check the disk")],
+    [
+        ("ENOSPC", "No space left on device.*free some disk space"),
+        ("EIO", "Input/output error.*check the disk"),
+    ],
 )
 @pytest.mark.parametrize("operation", ["write", "fsync", "replace"])
 def test_a_failing_disk_is_one_clear_error_and_leaves_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, code: str, text: str
 ) -> None:
-    import errno
-
     root = tmp_path / "runs"
     store = Store(root)
     _write(store, _record(1))
@@ -590,7 +606,9 @@ def test_a_failing_disk_is_one_clear_error_and_leaves_the_rest(
         environment = store.begin_run(ENVIRONMENT)
         with monkeypatch.context() as patch:
             patch.setattr(os, operation, fail)
-            with pytest.raises(StoreError, match=rf"Could not write 1 finished cells to the store .*: {text}"):
+            with pytest.raises(
+                StoreError, match=rf"Could not write 1 finished cells to the store .*: {text}"
+            ):
                 store.write([_record(2)], [], environment)
         assert list(store.cached()) == [_cell(1)]
         (root / "store.lock").write_bytes(b"")
@@ -643,9 +661,12 @@ def test_an_unreadable_file_is_not_taken_for_damage(tmp_path: Path, monkeypatch:
     store = Store(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", refuse)
-        with pytest.raises(StoreError, match="Could not read the store .*: Permission denied"):
+        with pytest.raises(StoreError, match=r"Could not read the store .*: Permission denied"):
             store.cached()
-        with pytest.raises(StoreError, match="Could not clean the store .*: Permission denied"), store.lock():
+        with (
+            pytest.raises(StoreError, match=r"Could not clean the store .*: Permission denied"),
+            store.lock(),
+        ):
             pass
 
     assert {k: v for k, v in _files(tmp_path).items() if k != "store.lock"} == {
@@ -658,7 +679,23 @@ def test_an_unreadable_file_is_not_taken_for_damage(tmp_path: Path, monkeypatch:
 
 def test_hostile_names_never_leave_the_folder(tmp_path: Path) -> None:
     rng = random.Random(0)
-    pieces = ["..", "/", "\\", "\0", "~", "%2e", "CON", "\udc80", "a" * 300, "é", "\n", "|", "<script>", "$(id)", "*"]
+    pieces = [
+        "..",
+        "/",
+        "\\",
+        "\0",
+        "~",
+        "%2e",
+        "CON",
+        "\udc80",
+        "a" * 300,
+        "é",
+        "\n",
+        "|",
+        "<script>",
+        "$(id)",
+        "*",
+    ]
     names = ["".join(rng.choices(pieces, k=rng.randint(1, 6))) for _ in range(10_000)]
     root = tmp_path / "deep" / "runs"
     store = Store(root)
@@ -667,7 +704,9 @@ def test_hostile_names_never_leave_the_folder(tmp_path: Path) -> None:
             environment = store.begin_run(describe([names[start], "--data-dir", names[start + 1]]))
             store.write(
                 [
-                    _record(start + i, suite=name, reason=name, **{name.replace("|", ""): name} if i < 20 else {})
+                    _record(
+                        start + i, suite=name, reason=name, **{name.replace("|", ""): name} if i < 20 else {}
+                    )
                     for i, name in enumerate(names[start : start + 1000])
                     if name.replace("|", "")
                 ],
@@ -687,8 +726,6 @@ def test_hostile_names_never_leave_the_folder(tmp_path: Path) -> None:
 
 
 def test_a_marker_with_hostile_names_reaches_nothing(tmp_path: Path) -> None:
-    import hashlib
-
     root = tmp_path / "runs"
     victim = tmp_path / "victim.json"
     victim.write_text("precious")

@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from recipebench.benchmarks import store_tables as tables
 
 ALWAYS = {"cell_id": "str", "epoch": "int"}
@@ -112,7 +111,14 @@ def test_not_a_number_with_a_payload_keeps_every_bit() -> None:
 
 
 def test_frame_has_one_pandas_type_for_each_kind() -> None:
-    row = {"status": "ok", "steps": 3, "test_loss": 0.5, "flag": True, "stopped_epoch": None, "train_r2": None}
+    row = {
+        "status": "ok",
+        "steps": 3,
+        "test_loss": 0.5,
+        "flag": True,
+        "stopped_epoch": None,
+        "train_r2": None,
+    }
 
     frame = tables.to_frame(tables.table_from_rows(_rows([row]), ALWAYS))
 
@@ -163,7 +169,9 @@ def test_text_that_utf8_cannot_hold_is_escaped() -> None:
 
 @pytest.mark.parametrize("value", [[1, 2], (1, 2), b"x", 1j, {"a": 1}])
 def test_other_values_are_refused(value: Any) -> None:
-    with pytest.raises(TypeError, match="Column 'hidden': expected a number, a text, true, false or None, got"):
+    with pytest.raises(
+        TypeError, match="Column 'hidden': expected a number, a text, true, false or None, got"
+    ):
         tables.table_from_rows(_rows([{"hidden": value}]), ALWAYS)
 
 

@@ -41,7 +41,7 @@ def make(
     if DATA_MODULES[choice.name].needs_files:
         real_files(choice.name)
 
-    def build(**options: object) -> TensorDataModule:
+    def build(**options: Any) -> TensorDataModule:
         data = create(choice, **options)
         data.prepare_data()
         data.setup()
@@ -155,7 +155,7 @@ def test_inputs_by_hand(make: Callable[..., TensorDataModule]) -> None:
 
     assert torch.equal(unit, raw.float() / facts.scale)
     if data.task == "classification":
-        assert (unit.min(), unit.max()) == (0, 1)
+        assert (unit.min().item(), unit.max().item()) == (0, 1)
     expected = (raw.double() / facts.scale - facts.mean) / facts.std
     assert torch.allclose(standardized.float_inputs(raw).double(), expected, atol=1e-6)
     assert torch.equal(raw, before)
@@ -326,12 +326,13 @@ def test_a_resumed_run_sees_the_orders_of_its_epochs(tmp_path: Path) -> None:
         assert torch.equal(shown, data.train.targets[data.order(epoch + 1)])
 
 
+@pytest.mark.filterwarnings("ignore:Starting from v1.9.0, `tensorboardX`:UserWarning")
 def test_a_bare_trainer_learns_the_true_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     data = SyntheticRegression(batch_size=10)
     model = Recorder(data)
-    trainer = Trainer(max_epochs=3)
+    trainer = Trainer(max_epochs=3, accelerator="cpu")
 
     trainer.fit(model, datamodule=data)
 

@@ -63,7 +63,9 @@ def test_a_compressed_file_cut_off_anywhere_is_refused(length: int) -> None:
         (PLAIN + b"\x00", r"expected 18 bytes for uint8 values of shape \(2, 3\), got 19"),
         (PLAIN[:7] + b"\x03" + PLAIN[8:], r"expected 21 bytes for uint8 values of shape \(3, 3\), got 18"),
         (b"\x00\x00\x08\xff" + PLAIN[4:], "expected a header of 1024 bytes, got 18"),
-        (bytes([0, 0, 14, 4]) + b"\xff" * 16, "expected [0-9]{39} bytes"),
+        (bytes([0, 0, 14, 4]) + b"\xff" * 16, "expected [0-9]{40} bytes"),
+        (bytes([0, 0, 8, 200]) + b"\0\0\0\1" * 200 + b"x", "no array can have"),
+        (bytes([0, 0, 8, 4]) + b"\0\0\0\0" + b"\xff" * 12, "no array can have"),
         (PACKED + b"x", "expected the end of the gzip data, got 1 bytes more"),
         (PACKED * 2, "expected the end of the gzip data"),
         (b"\x1f\x8bnonsense", "expected intact gzip data"),
@@ -85,6 +87,19 @@ def test_a_flipped_bit_in_compressed_data_never_gives_other_values(position: int
         values = None  # found out; a flipped bit of padding changes nothing
 
     assert values in (None, [[1, 2, 3], [4, 5, 6]])
+
+
+@given(
+    start=st.sampled_from([b"", b"\0\0\x08\x01", b"\0\0\x0e\x02", b"\x1f\x8b\x08"]),
+    rest=st.binary(max_size=40),
+)
+def test_arbitrary_bytes_give_an_array_or_a_request_error(start: bytes, rest: bytes) -> None:
+    try:
+        array = idx.read(start + rest)
+    except RequestError:
+        return
+
+    assert array.nbytes == len(start + rest) - 4 - 4 * array.ndim
 
 
 def test_a_bomb_is_refused_before_it_unfolds() -> None:

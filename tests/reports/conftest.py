@@ -82,12 +82,12 @@ def make(
         histories.append(history)
     suite = SuiteInfo(
         name=name,
-        description="Four activations, two initializers, five regularizers and five optimizers, fully crossed.",
+        description="Activations, initializers, regularizers and optimizers, fully crossed.",
         endpoints={d: _endpoint(d) for d in data},
         factors=factors,
         seeds=tuple(range(seeds)),
         planned=len(rows),
-        protocol=f"{epochs} epochs, batches of 128, a tenth of the training data for validation, inputs in [0, 1].",
+        protocol=f"{epochs} epochs, batches of 128, a tenth of the training data for validation.",
         smallest_effect={"mnist": 0.002},
         data={d: {"source": "a generator", "sha256": hashlib.sha256(d.encode()).hexdigest()} for d in data},
         command=f"recipebench run {name}",

@@ -1,0 +1,53 @@
+"""Intervals against SciPy's own, and what gaps do to them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from recipebench.reports.statistics import mean_over_rows, t_intervals
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 30])
+def test_intervals_equal_scipy(n: int) -> None:
+    values = np.random.default_rng(n).normal(0.9, 0.02, size=(50, n))
+
+    found = t_intervals(values)
+
+    low, high = stats.t.interval(0.95, n - 1, values.mean(axis=1), stats.sem(values, axis=1))
+    np.testing.assert_allclose(found.mean, values.mean(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(found.low, low, rtol=1e-12)
+    np.testing.assert_allclose(found.high, high, rtol=1e-12)
+    assert found.n.tolist() == [n] * 50
+
+
+def test_gaps_are_left_out_and_counted() -> None:
+    found = t_intervals([[1.0, np.nan, 3.0], [np.nan, 2.0, np.nan], [np.nan, np.nan, np.nan]])
+
+    whole = t_intervals([[1.0, 3.0]])
+    assert found.n.tolist() == [2, 1, 0]
+    assert (found.mean[0], found.low[0], found.high[0]) == (whole.mean[0], whole.low[0], whole.high[0])
+    assert found.mean[1] == 2.0
+    assert np.isnan([found.low[1], found.high[1], found.mean[2], found.low[2]]).all()
+
+
+def test_equal_values_give_an_interval_without_width() -> None:
+    found = t_intervals([[0.5, 0.5, 0.5]])
+
+    assert (found.low[0], found.high[0]) == (0.5, 0.5)
+
+
+def test_intervals_cover_the_mean_as_often_as_they_say() -> None:
+    values = np.random.default_rng(0).normal(size=(20_000, 3))
+
+    found = t_intervals(values)
+
+    covered = ((found.low < 0) & (0 < found.high)).mean()
+    assert abs(covered - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 20_000)
+
+
+def test_mean_over_rows_ignores_gaps() -> None:
+    found = mean_over_rows([[1.0, np.nan, np.nan], [2.0, 4.0, np.nan]])
+
+    np.testing.assert_array_equal(found, [1.5, 4.0, np.nan])
