@@ -11,7 +11,7 @@ from typing import Any
 
 from recipebench.benchmarks.crossing import CATALOGS, Inputs, cross
 from recipebench.benchmarks.suite import Suite
-from recipebench.datamodules.catalog import data_sha256
+from recipebench.datamodules.catalog import data_sha256, facts_of
 from recipebench.errors import RequestError
 from recipebench.levels import Choice, Value
 
@@ -65,6 +65,11 @@ class Cell:
     def id(self) -> str:
         """The first 16 hex digits of the SHA-256 of the canonical JSON."""
         return hashlib.sha256(canonical_json(self.to_json()).encode()).hexdigest()[:16]
+
+    @property
+    def task(self) -> str:
+        """What is learned: `classification` or `regression`."""
+        return facts_of(self.data.name).task
 
     def to_json(self) -> dict[str, Any]:
         """Return the cell in plain JSON types: levels as {name, parameters}."""

@@ -147,6 +147,11 @@ def package_versions() -> dict[str, str]:
     return found
 
 
+def build() -> dict[str, str]:
+    """Return the columns by which records of different builds are told apart: `torch` and `cpu`."""
+    return {"torch": metadata.version("torch").split("+")[0], "cpu": cpu_class()}
+
+
 def usable_cores() -> int:
     """Return the number of logical processors that this process may use."""
     usable = getattr(os, "sched_getaffinity", None)  # Linux only

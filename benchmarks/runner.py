@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shlex
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from recipebench.benchmarks import packs as packing
 from recipebench.benchmarks.cells import Cell, expand
 from recipebench.benchmarks.devices import unavailable
-from recipebench.benchmarks.environment import cpu_class, describe, torch_version
+from recipebench.benchmarks.environment import build, describe, usable_cores
 from recipebench.benchmarks.executor import Event, LocalExecutor
 from recipebench.benchmarks.packs import Pack
 from recipebench.benchmarks.records import not_trained
@@ -53,7 +49,7 @@ class Options:
     @property
     def processes(self) -> int:
         """Worker processes: as asked for, or one a core that this process may use."""
-        return self.workers or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0])
+        return self.workers or usable_cores()
 
 
 @dataclass(frozen=True)
@@ -115,8 +111,7 @@ def _keep(event: Event, store: Store, environment: str) -> None:
     if event.kind == "done":
         store.write(event.records, event.history, environment)
     elif event.kind == "failed":
-        build = {"torch": torch_version(), "cpu": cpu_class()}
-        rows = [not_trained(cell, "failed", event.reason, build) for cell in event.pack.cells]
+        rows = [not_trained(cell, "failed", event.reason, build()) for cell in event.pack.cells]
         store.write(rows, [], environment)
 
 
@@ -140,7 +135,7 @@ def _available(cells: Sequence[Cell], options: Options) -> tuple[list[Cell], lis
 
 
 def _refuse_other_builds(store: Store, cells: frozenset[str]) -> None:
-    here = (torch_version(), cpu_class())
+    here = tuple(build().values())
     others = sorted(store.builds(cells) - {here})
     if others:
         torch, cpu = others[0]
@@ -148,16 +143,3 @@ def _refuse_other_builds(store: Store, cells: frozenset[str]) -> None:
             f"The store {store.path} has cells of this suite from torch {torch} on {cpu}; here is torch "
             f"{here[0]} on {here[1]}. Give --mix to use both side by side, or another --store."
         )
-
-
-@contextlib.contextmanager
-def opened(path: str | Path, problem: Callable[[str], None]) -> Iterator[Store]:
-    """Open a store for writing; problems found in it are reported, set aside, and trained again."""
-    store = Store(path, on_problem=problem)
-    with store.lock():
-        yield store
-
-
-def command_line() -> str:
-    """Return the command that was typed, quoted for a shell."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

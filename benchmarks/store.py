@@ -321,7 +321,20 @@ class Store:
         place = self._places().get(cell_id)
         if place is None:
             raise RequestError(f"The store {self.path} has no cell {cell_id!r}.")
-        path = self.path / "environments" / f"{place.pack.environment}.json"
+        return self._read_environment(place.pack.environment)
+
+    def environments(self, cell_ids: Iterable[str]) -> list[dict[str, Any]]:
+        """Return the environment of every run that trained one of these cells, by time of its start.
+
+        Raises:
+            RequestError: the file of one is damaged.
+        """
+        places = self._places()
+        ids = {places[cell].pack.environment for cell in cell_ids if cell in places}
+        return sorted(map(self._read_environment, ids), key=lambda e: (e["started"], json.dumps(e, sort_keys=True)))
+
+    def _read_environment(self, environment: str) -> dict[str, Any]:
+        path = self.path / "environments" / f"{environment}.json"
         try:
             content = files.read_file(path)
         except OSError as error:

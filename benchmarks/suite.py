@@ -22,6 +22,7 @@ from pydantic_core.core_schema import no_info_plain_validator_function
 from recipebench.benchmarks import suite_checks as checks
 from recipebench.benchmarks import suite_schema as schemas
 from recipebench.benchmarks.crossing import (
+    CATALOGS,
     SETTINGS,
     Axes,
     Block,
@@ -30,10 +31,12 @@ from recipebench.benchmarks.crossing import (
     MisplacedError,
     Settings,
     check_plan,
+    cross,
 )
 from recipebench.benchmarks.suite_file import Document, KeyPath, from_mapping, read, show
 from recipebench.datamodules.catalog import facts_of
 from recipebench.errors import RequestError, unknown
+from recipebench.levels import Choice
 
 DEFAULT_ENDPOINT = "test_accuracy_at_best"
 _METRICS_OF = {"classification": ("loss", "accuracy"), "regression": ("loss", "mse", "r2")}
@@ -143,6 +146,15 @@ class Suite(_Strict):
         """Return the names of all data sets that are planned."""
         specs = [spec for block in self.blocks() for spec in block.axes["data"]]
         return list(dict.fromkeys(spec.name for spec in specs if isinstance(spec, LevelSpec)))
+
+    def levels(self) -> dict[str, tuple[Choice, ...]]:
+        """Return the planned levels of data, model and every factor, in the suite's order."""
+        found: dict[str, dict[str, Choice]] = {axis: {} for axis in CATALOGS}
+        for combination in cross(self):
+            for axis in CATALOGS:
+                if choice := combination.level(axis):
+                    found[axis].setdefault(repr(choice), choice)
+        return {axis: tuple(choices.values()) for axis, choices in found.items()}
 
     def settings_for(self, data_name: str) -> Settings:
         """Return the protocol of a data set, before factors such as `batch_size` replace parts of it."""

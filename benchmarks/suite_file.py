@@ -142,9 +142,7 @@ def _text_of(path: Path) -> str:
     name = shorten(str(path), 300)
     try:
         if not path.is_file():
-            raise RequestError(
-                f"{name}: expected a YAML file, found {'no file' if path.is_dir() else 'nothing'}."
-            )
+            raise RequestError(f"{name}: expected a YAML file, found {_kind(path)}.")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
@@ -158,6 +156,12 @@ def _text_of(path: Path) -> str:
         raise RequestError(
             f"{name}, line {line}: expected UTF-8 text, got byte {content[error.start]:#04x}."
         ) from None
+
+
+def _kind(path: Path) -> str:
+    if path.is_dir():
+        return "a folder"
+    return "no ordinary file" if path.exists() else "nothing"
 
 
 def _invalid(name: str, error: yaml.YAMLError) -> str:

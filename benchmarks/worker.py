@@ -8,6 +8,7 @@ When standard input closes, because the parent is gone, the process ends at once
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
 import signal
@@ -30,9 +31,10 @@ def main() -> None:
     send = _sender()
     import torch
 
-    from recipebench.benchmarks import training  # noqa: F401
+    from recipebench.benchmarks import training  # noqa: F401  (loaded before the first pack arrives)
 
     torch.set_num_threads(1)
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     send({"kind": "ready"})
     while True:
         _serve(json.loads(requests.get()), send)
@@ -72,16 +74,13 @@ def _serve(request: dict[str, Any], send: Send) -> None:
 def _train(
     cells: list[Any], data_dir: Path | None, send: Send
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    import torch
-
     from recipebench.benchmarks import training
-    from recipebench.benchmarks.environment import cpu_class
+    from recipebench.benchmarks.environment import build
     from recipebench.benchmarks.records import record
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         results = training.train(cells, data_dir, lambda epoch: send({"kind": "epoch", "epoch": epoch}))
-    build = {"torch": torch.__version__.split("+")[0], "cpu": cpu_class()}
     records, history = [], []
     for result in results:
         track = result.track
@@ -95,7 +94,7 @@ def _train(
                 diverged_at=track.diverged_at,
                 best_epoch=track.best_epoch,
                 pack_seconds=result.seconds,
-                build=build,
+                build=build(),
             )
         )
         history += [{"cell_id": result.cell.id, **row} for row in track.history]

@@ -1,0 +1,203 @@
+"""The command `recipebench`: each verb is a thin function whose docstring is its help."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from recipebench.errors import RequestError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Which training recipe wins, by how much, and can you trust the answer?",
+)
+
+SuiteArgument = Annotated[str, typer.Argument(help="Name of a shipped suite, or path of a YAML file.")]
+StoreOption = Annotated[Path, typer.Option("--store", help="Folder that holds records and histories.")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Report folder [<store>/reports/<suite>].")]
+DataOption = Annotated[Path | None, typer.Option("--data-dir", help="Where data are looked for first.")]
+SeedsOption = Annotated[int | None, typer.Option("--seeds", help="Seeds 0 … N-1 in place of the suite's.")]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="Device in place of the suite's.")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", help="Worker processes [one a core].")]
+
+
+class Executor(StrEnum):
+    """Where packs are trained."""
+
+    local = "local"
+
+
+@app.command()
+def run(
+    suite: SuiteArgument,
+    store: StoreOption = Path("runs"),
+    out: OutOption = None,
+    data_dir: DataOption = None,
+    workers: WorkersOption = None,
+    pack_size: Annotated[int, typer.Option("--pack-size", help="Cells in a pack; 1 trains each alone.")] = 32,
+    executor: Annotated[Executor, typer.Option("--executor", help="Where packs are trained.")] = Executor.local,
+    device: DeviceOption = None,
+    seeds: SeedsOption = None,
+    skip_unavailable: Annotated[
+        bool, typer.Option("--skip-unavailable", help="Leave out devices and data that cannot be had.")
+    ] = False,
+    mix: Annotated[
+        bool, typer.Option("--mix", help="Reuse records of another torch version or class of processor.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print cells, packs and an estimate of time; train nothing.")
+    ] = False,
+) -> None:
+    """Train what the store lacks of SUITE, then write the report."""
+    from recipebench.benchmarks import verbs
+
+    request = verbs.RunRequest(
+        suite=suite,
+        store=store,
+        out=out,
+        data_dir=data_dir,
+        workers=workers,
+        pack_size=pack_size,
+        device=device,
+        seeds=seeds,
+        skip_unavailable=skip_unavailable,
+        mix=mix,
+    )
+    _finish(lambda: verbs.dry_run(request) if dry_run else verbs.run(request))
+
+
+@app.command()
+def report(
+    suite: SuiteArgument,
+    store: StoreOption = Path("runs"),
+    out: OutOption = None,
+    seeds: SeedsOption = None,
+    device: DeviceOption = None,
+) -> None:
+    """Write the report of SUITE again, from the store."""
+    from recipebench.benchmarks import verbs
+
+    _finish(lambda: verbs.report(suite, store, out, seeds=seeds, device=device))
+
+
+@app.command(name="list")
+def list_levels(
+    what: Annotated[str | None, typer.Argument(help="A factor, data, models or suites [all].")] = None,
+) -> None:
+    """List every level with its summary, defaults and source."""
+    from recipebench.benchmarks import verbs
+
+    verbs.list_levels(what)
+
+
+@app.command()
+def show(
+    cell: Annotated[str, typer.Argument(help="Id of a cell, or the beginning of one.")],
+    store: StoreOption = Path("runs"),
+) -> None:
+    """Show one cell: recipe, numbers, curve, provenance, and the command that repeats it."""
+    from recipebench.benchmarks import verbs
+
+    verbs.show(cell, store)
+
+
+@app.command()
+def export(
+    cell: Annotated[str, typer.Argument(help="Id of a cell, or the beginning of one.")],
+    out: Annotated[Path, typer.Option("--out", help="The file to write, *.safetensors.")],
+    store: StoreOption = Path("runs"),
+    data_dir: DataOption = None,
+    at: Annotated[str, typer.Option("--at", help="start, end or best: which weights.")] = "end",
+) -> None:
+    """Write the weights of one cell, trained again, under the plain module's names."""
+    from recipebench.benchmarks import verbs
+
+    _finish(lambda: verbs.export(cell, store, data_dir, out, at))
+
+
+@app.command()
+def verify(
+    suite: SuiteArgument = "quick",
+    store: StoreOption = Path("runs"),
+    sample: Annotated[str, typer.Option("--sample", help="Share (1%) or number of cells.")] = "1%",
+    data_dir: DataOption = None,
+    workers: WorkersOption = None,
+) -> None:
+    """Train a sample of the store's cells again, each alone, and compare the bits."""
+    from recipebench.benchmarks import verbs
+
+    _finish(lambda: verbs.verify(suite, store, sample, data_dir, workers))
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("suite.yaml"),
+) -> None:
+    """Write a commented suite to start from."""
+    from recipebench.benchmarks import verbs
+
+    verbs.init(path)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of suites, for editors."""
+    import json
+
+    from recipebench.benchmarks.suite import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+@app.command()
+def doctor(data_dir: DataOption = None, store: StoreOption = Path("runs")) -> None:
+    """Tell what this machine has: versions, devices, data sets."""
+    from recipebench.benchmarks import verbs
+
+    verbs.doctor(data_dir, store)
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    """Print the version when asked."""
+    if show_version:
+        from recipebench import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def _finish(work: Callable[[], int]) -> NoReturn:
+    """Exit with what the work returns, or with 130 when it is interrupted."""
+    try:
+        code = work()
+    except KeyboardInterrupt:
+        typer.echo("Interrupted. What is finished is kept; the same command goes on from there.", err=True)
+        code = 130
+    raise typer.Exit(code)
+
+
+def main() -> NoReturn:
+    """Run the command and exit: 0 done, 1 cells failed or are missing, 2 wrong request, 130 Ctrl-C."""
+    from recipebench.benchmarks.store_files import StoreError
+
+    try:
+        app()
+    except RequestError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except StoreError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+    sys.exit(0)

@@ -1,0 +1,93 @@
+"""Writes a suite's report from a store; needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from recipebench import reports
+from recipebench.benchmarks.cells import Cell
+from recipebench.benchmarks.crossing import CATALOGS
+from recipebench.benchmarks.results import Results
+from recipebench.benchmarks.store import Store
+from recipebench.benchmarks.suite import Suite
+from recipebench.datamodules.catalog import facts_of
+from recipebench.levels import Choice
+from recipebench.reports import Endpoint, SuiteInfo
+
+
+def write_report(suite: Suite, cells: Sequence[Cell], results: Results, store: Store, out: Path) -> Path:
+    """Write page, summary, tables, figures and frames of a suite; return the path of the page.
+
+    Args:
+        suite: the suite.
+        cells: its planned cells.
+        results: their records and histories.
+        store: where the environments of their runs are found.
+        out: the folder to write to.
+    """
+    done = results.records.loc[results.records["torch"].notna(), "cell_id"]
+    return reports.write(results.records, results.history, describe(suite, cells), out, store.environments(done))
+
+
+def describe(suite: Suite, cells: Sequence[Cell]) -> SuiteInfo:
+    """Return what the report tells of a suite."""
+    names = list(dict.fromkeys(cell.data.name for cell in cells))
+    return SuiteInfo(
+        name=suite.name,
+        description=suite.description,
+        endpoints={name: _endpoint(suite, name) for name in names},
+        factors={factor: _levels(cells, factor) for factor in CATALOGS if factor != "data"},
+        seeds=tuple(dict.fromkeys(cell.seed for cell in cells)),
+        planned=len(cells),
+        protocol="; ".join(_protocol(cells, name) for name in names),
+        smallest_effect=dict(suite.smallest_effect),
+        data={name: _facts(name, cells) for name in names},
+        command=f"recipebench run {suite.name}",
+    )
+
+
+def _endpoint(suite: Suite, data: str) -> Endpoint:
+    column = suite.endpoint_for(data)
+    metric = column.split("_")[1]
+    classes = facts_of(data).classes
+    chance = {"accuracy": 1 / (classes or 1), "mse": 1.0, "r2": 0.0, "loss": _chance_loss(classes)}[metric]
+    return Endpoint(column=column, direction="higher" if metric in ("accuracy", "r2") else "lower", chance=chance)
+
+
+def _chance_loss(classes: int | None) -> float:
+    import math
+
+    return math.log(classes) if classes else 1.0
+
+
+def _levels(cells: Sequence[Cell], factor: str) -> tuple[Choice, ...]:
+    found: list[Choice] = []
+    for cell in cells:
+        choice = getattr(cell, factor)
+        if choice is not None and choice not in found:
+            found.append(choice)
+    return tuple(found)
+
+
+def _protocol(cells: Sequence[Cell], data: str) -> str:
+    mine = [cell for cell in cells if cell.data.name == data]
+    parts = [f"{_values(mine, 'epochs')} epochs", f"batches of {_values(mine, 'batch_size')}"]
+    parts += [f"validation {_values(mine, 'validation')}", f"{_values(mine, 'inputs')} inputs"]
+    return f"{data}: {', '.join(parts)}"
+
+
+def _values(cells: Sequence[Cell], name: str) -> str:
+    return " / ".join(str(value) for value in dict.fromkeys(getattr(cell, name) for cell in cells))
+
+
+def _facts(data: str, cells: Sequence[Cell]) -> dict[str, object]:
+    facts = facts_of(data)
+    hashes = sorted({cell.data_sha256 for cell in cells if cell.data.name == data})
+    return {
+        "source": facts.source,
+        "citation": facts.citation,
+        "license": facts.license,
+        "samples": facts.train + facts.test,
+        "SHA-256": ", ".join(hashes),
+    }
