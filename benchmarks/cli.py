@@ -44,7 +44,9 @@ def run(
     data_dir: DataOption = None,
     workers: WorkersOption = None,
     pack_size: Annotated[int, typer.Option("--pack-size", help="Cells in a pack; 1 trains each alone.")] = 32,
-    executor: Annotated[Executor, typer.Option("--executor", help="Where packs are trained.")] = Executor.local,
+    executor: Annotated[
+        Executor, typer.Option("--executor", help="Where packs are trained.")
+    ] = Executor.local,
     device: DeviceOption = None,
     seeds: SeedsOption = None,
     skip_unavailable: Annotated[
@@ -168,7 +170,9 @@ def doctor(data_dir: DataOption = None, store: StoreOption = Path("runs")) -> No
 
 @app.callback(invoke_without_command=True)
 def version(
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True)
+    ] = False,
 ) -> None:
     """Print the version when asked."""
     if show_version:

@@ -13,7 +13,7 @@ PACK_SIZE = 32
 """Cells in a pack unless asked otherwise: larger ones gain little and leave the processor's cache."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pack:
     """Cells that are trained together.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,9 @@ if TYPE_CHECKING:
     from recipebench.benchmarks.cells import Cell
 
 Row = dict[str, Any]
+
+CELL = "cell"
+"""The column of a stored record that holds the whole cell as JSON; not among the columns of a report."""
 
 SPLITS = ("train", "validation", "test")
 
@@ -53,13 +57,7 @@ def record(
         pack_seconds: the pack's training time over its members.
         build: the columns `torch` and `cpu`.
     """
-    row: Row = {
-        "cell_id": cell.id,
-        **cell.columns(),
-        "status": "ok",
-        "reason": None,
-        "parameters": parameters,
-    }
+    row = _described(cell, "ok", None) | {"parameters": parameters}
     row |= {"steps": None, "pack_seconds": pack_seconds, "best_epoch": None, "stopped_epoch": None, **build}
     if diverged_at is not None:
         return (
@@ -78,9 +76,21 @@ def record(
 
 def not_trained(cell: Cell, status: str, reason: str, build: Mapping[str, str]) -> Row:
     """Return the record of a cell that failed or is missing, with the reason in one line."""
-    row: Row = {"cell_id": cell.id, **cell.columns(), "status": status, "reason": reason, "parameters": None}
+    row = _described(cell, status, reason) | {"parameters": None}
     row |= {"steps": None, "pack_seconds": None, "best_epoch": None, "stopped_epoch": None, **build}
     return row | _scores(cell, None, None)
+
+
+def cell_of(row: Mapping[str, Any]) -> Cell:
+    """Return the cell of a record, as it was trained."""
+    from recipebench.benchmarks.cells import Cell
+
+    return Cell.from_json(json.loads(row[CELL]))
+
+
+def _described(cell: Cell, status: str, reason: str | None) -> Row:
+    as_text = json.dumps(cell.to_json(), sort_keys=True)
+    return {"cell_id": cell.id, CELL: as_text, **cell.columns(), "status": status, "reason": reason}
 
 
 def _scores(cell: Cell, last: Row | None, best: Row | None) -> Row:

@@ -27,7 +27,9 @@ def write_report(suite: Suite, cells: Sequence[Cell], results: Results, store: S
         out: the folder to write to.
     """
     done = results.records.loc[results.records["torch"].notna(), "cell_id"]
-    return reports.write(results.records, results.history, describe(suite, cells), out, store.environments(done))
+    return reports.write(
+        results.records, results.history, describe(suite, cells), out, store.environments(done)
+    )
 
 
 def describe(suite: Suite, cells: Sequence[Cell]) -> SuiteInfo:
@@ -52,7 +54,9 @@ def _endpoint(suite: Suite, data: str) -> Endpoint:
     metric = column.split("_")[1]
     classes = facts_of(data).classes
     chance = {"accuracy": 1 / (classes or 1), "mse": 1.0, "r2": 0.0, "loss": _chance_loss(classes)}[metric]
-    return Endpoint(column=column, direction="higher" if metric in ("accuracy", "r2") else "lower", chance=chance)
+    return Endpoint(
+        column=column, direction="higher" if metric in ("accuracy", "r2") else "lower", chance=chance
+    )
 
 
 def _chance_loss(classes: int | None) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from recipebench.benchmarks.cells import Cell, expand
 from recipebench.benchmarks.devices import unavailable
-from recipebench.benchmarks.records import not_trained
+from recipebench.benchmarks.records import CELL, not_trained
 from recipebench.benchmarks.store import STATUSES, Store
 from recipebench.benchmarks.suite import Suite
 
@@ -67,7 +67,7 @@ def collect(suite: Suite, store: Store, cells: Sequence[Cell] | None = None) -> 
     if absent:
         rows = pd.DataFrame(absent).astype({k: t for k, t in found.dtypes.items() if k in absent[0]})
         records = rows if found.empty else pd.concat([found, rows], ignore_index=True)
-    records = records.set_index("cell_id").loc[ids].reset_index()
+    records = records.set_index("cell_id").loc[ids].reset_index().drop(columns=CELL)
     records.insert(1, "suite", suite.name)
     return Results(records[_in_order(list(records))], store.history(ids))
 

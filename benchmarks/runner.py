@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from recipebench.benchmarks import packs as packing
 from recipebench.benchmarks.cells import Cell, expand
@@ -14,10 +16,13 @@ from recipebench.benchmarks.executor import Event, LocalExecutor
 from recipebench.benchmarks.packs import Pack
 from recipebench.benchmarks.records import not_trained
 from recipebench.benchmarks.results import Results, collect
-from recipebench.benchmarks.store import Store
+from recipebench.benchmarks.store import Store, is_time_column
 from recipebench.benchmarks.suite import Suite
 from recipebench.datamodules.fetch import ensure
 from recipebench.errors import RequestError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Watch = Callable[[Event], None]
 
@@ -71,8 +76,15 @@ class Plan:
     left_out: tuple[str, ...] = field(default=())
 
 
-def make_plan(suite: Suite, store: Store, options: Options) -> Plan:
+def make_plan(suite: Suite, store: Store, options: Options, *, ask_why_alone: bool = False) -> Plan:
     """Expand a suite, make sure that its data are here, and group what the store lacks into packs.
+
+    Args:
+        suite: the validated suite.
+        store: what is done already.
+        options: how to run.
+        ask_why_alone: find out now which cells cannot be packed, which loads torch; otherwise the
+            workers find out.
 
     Raises:
         RequestError: data cannot be had, or the store's records are of another build.
@@ -84,7 +96,15 @@ def make_plan(suite: Suite, store: Store, options: Options) -> Plan:
         _refuse_other_builds(store, done)
     todo = [cell for cell in cells if cell.id not in done and unavailable(cell.device) is None]
     size = max(1, min(options.pack_size, -(-len(todo) // options.processes)))
-    return Plan(suite, tuple(cells), done, tuple(packing.plan(todo, size)), tuple(left_out))
+    obstacles = _obstacles(todo) if ask_why_alone else {}
+    return Plan(suite, tuple(cells), done, tuple(packing.plan(todo, size, obstacles)), tuple(left_out))
+
+
+def _obstacles(cells: Sequence[Cell]) -> dict[str, str]:
+    from recipebench.benchmarks.training import why_alone
+
+    kinds = {packing.signature(cell): cell for cell in cells}
+    return {name: reason for name, cell in kinds.items() if (reason := why_alone(cell))}
 
 
 def run(plan: Plan, store: Store, options: Options, watch: Watch = lambda event: None) -> Results:
@@ -143,3 +163,52 @@ def _refuse_other_builds(store: Store, cells: frozenset[str]) -> None:
             f"The store {store.path} has cells of this suite from torch {torch} on {cpu}; here is torch "
             f"{here[0]} on {here[1]}. Give --mix to use both side by side, or another --store."
         )
+
+
+def differing(cells: Sequence[Cell], store: Store, options: Options) -> dict[str, list[str]]:
+    """Train stored cells again, each alone, and return the columns in which any differs.
+
+    Times are not compared; histories count as columns `history.<name>`.
+    """
+    found: dict[str, list[str]] = {}
+    with LocalExecutor(min(options.processes, len(cells)), options.data_dir) as executor:
+        for event in executor.run([Pack((cell,)) for cell in cells]):
+            if event.kind == "done":
+                columns = _differences(event, store)
+            elif event.kind == "failed":
+                columns = [f"everything: {event.reason}"]
+            else:
+                continue
+            if columns:
+                found[event.pack.cells[0].id] = columns
+    return found
+
+
+def _differences(event: Event, store: Store) -> list[str]:
+    import pandas as pd
+
+    cell_id = event.pack.cells[0].id
+    pairs = [
+        ("", store.records([cell_id]), pd.DataFrame(event.records)),
+        ("history.", store.history([cell_id]), pd.DataFrame(event.history)),
+    ]
+    return [
+        prefix + name
+        for prefix, kept, new in pairs
+        for name in new
+        if not is_time_column(name) and not _same(kept.get(name), new[name])
+    ]
+
+
+def _same(kept: pd.Series[Any] | None, new: pd.Series[Any]) -> bool:
+    if kept is None:
+        return bool(new.isna().all())
+    return [_bits(v) for v in kept] == [_bits(v) for v in new]
+
+
+def _bits(value: Any) -> Any:
+    import pandas as pd
+
+    if pd.isna(value):
+        return None
+    return float(value).hex() if isinstance(value, numbers.Real) else value

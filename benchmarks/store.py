@@ -35,7 +35,6 @@ from recipebench.benchmarks import store_tables as tables
 from recipebench.benchmarks.environment import Environment
 from recipebench.benchmarks.store_files import StoreError
 from recipebench.benchmarks.store_tables import is_time_column
-
 from recipebench.errors import RequestError
 
 if TYPE_CHECKING:
@@ -331,7 +330,9 @@ class Store:
         """
         places = self._places()
         ids = {places[cell].pack.environment for cell in cell_ids if cell in places}
-        return sorted(map(self._read_environment, ids), key=lambda e: (e["started"], json.dumps(e, sort_keys=True)))
+        return sorted(
+            map(self._read_environment, ids), key=lambda e: (e["started"], json.dumps(e, sort_keys=True))
+        )
 
     def _read_environment(self, environment: str) -> dict[str, Any]:
         path = self.path / "environments" / f"{environment}.json"

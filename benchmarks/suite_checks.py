@@ -9,7 +9,7 @@ from typing import get_args
 
 from recipebench.benchmarks.crossing import CATALOGS, SETTINGS, Axes, Inputs, LevelSpec, MisplacedError, at
 from recipebench.benchmarks.suite_file import KeyPath, show
-from recipebench.datamodules.catalog import DATA, check_validation
+from recipebench.datamodules.catalog import DATA
 from recipebench.errors import RequestError, unknown
 from recipebench.levels import Catalog, Choice, Parameter, Value
 from recipebench.lightning_modules.catalog import MODELS
@@ -59,9 +59,12 @@ def check_inputs(value: object) -> Inputs:
 
 def check_validation_size(value: object) -> int | float:
     """Check how many samples are set aside; whether they fit the data is known later."""
-    at((), lambda: check_validation(value, "protocol"))
-    assert isinstance(value, int | float)
-    return value
+    if type(value) is int and value >= 1:
+        return value
+    if isinstance(value, float) and 0 < value < 1:
+        return value
+    wanted = "a count of at least 1 or a fraction strictly between 0 and 1"
+    raise ValueError(f"expected {wanted}, got {show(value)}.")
 
 
 def check_name(value: object) -> str:

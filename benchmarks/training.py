@@ -66,6 +66,11 @@ def why_alone(cell: Cell) -> str | None:
     )
 
 
+def plain_module(cell: Cell, data_dir: Path | None) -> SupervisedModule:
+    """Return the plain module of a cell, untrained."""
+    return _track(cell, _sources([cell], data_dir)[cell.seed]).module
+
+
 def _fit_pack(
     cells: Sequence[Cell], sources: dict[int, TensorDataModule], tracks: Sequence[Track], recorder: Recorder
 ) -> None:

@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from recipebench.benchmarks import environment, runner
-from recipebench.benchmarks.cells import Cell, expand
+from recipebench.benchmarks.cells import expand
 from recipebench.benchmarks.packs import PACK_SIZE, Pack
 from recipebench.benchmarks.progress import ProgressView
+from recipebench.benchmarks.records import CELL, cell_of
 from recipebench.benchmarks.reporting import write_report
 from recipebench.benchmarks.results import Results, closing_line, collect
 from recipebench.benchmarks.runner import Options, Plan
@@ -35,6 +36,9 @@ FACTORS: dict[str, Catalog] = {
     "data": DATA,
 }
 """What `list` can list, besides suites."""
+
+LIST_COLUMNS = ("name", "what it does", "formula", "defaults", "source")
+"""The columns of `list`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +89,15 @@ def run_and_report(request: RunRequest, console: Console) -> Results:
 
 def dry_run(request: RunRequest) -> int:
     """Print cells, packs and an estimate of time; train and write nothing."""
-    from recipebench.benchmarks.estimate import estimate
+    from recipebench.benchmarks.estimate import estimate_seconds
 
     console, suite, options = Console(highlight=False, soft_wrap=True), request.validated(), request.options()
     store = Store(request.store)
     plan = runner.make_plan(suite, store, options, ask_why_alone=True)
     _announce(plan, console)
-    table = Table("packs", "cells", "data", "model", "activation", "epochs", "batch", "alone because", box=None)
+    table = Table(
+        "packs", "cells", "data", "model", "activation", "epochs", "batch", "alone because", box=None
+    )
     for (*texts, alone), packs in _alike(plan.packs).items():
         cells = sum(len(pack.cells) for pack in packs)
         table.add_row(str(len(packs)), str(cells), *texts, alone)
@@ -99,9 +105,9 @@ def dry_run(request: RunRequest) -> int:
     alone = sum(len(pack.cells) for pack in plan.packs if len(pack.cells) == 1)
     packed = sum(len(pack.cells) for pack in plan.packs) - alone
     console.print(f"{packed} cells in {len(plan.packs) - alone} packs, {alone} alone.")
-    minutes = estimate(plan.packs, options.processes) / 60
-    console.print(f"About {minutes:.0f} min with {options.processes} workers on this machine." if minutes >= 1.5 else
-                  f"About {60 * minutes:.0f} s with {options.processes} workers on this machine.")
+    minutes = estimate_seconds(plan.packs, options.processes) / 60
+    duration = f"{minutes:.0f} min" if minutes >= 1.5 else f"{60 * minutes:.0f} s"
+    console.print(f"About {duration} with {options.processes} workers on this machine.")
     return 0
 
 
@@ -110,7 +116,14 @@ def _alike(packs: Sequence[Pack]) -> dict[tuple[str, ...], list[Pack]]:
     for pack in packs:
         cell = pack.cells[0]
         activation = cell.activation.name if cell.activation else ""
-        key = (cell.data.name, cell.model.name, activation, str(cell.epochs), str(cell.batch_size), pack.alone or "")
+        key = (
+            cell.data.name,
+            cell.model.name,
+            activation,
+            str(cell.epochs),
+            str(cell.batch_size),
+            pack.alone or "",
+        )
         groups.setdefault(key, []).append(pack)
     return groups
 
@@ -133,14 +146,26 @@ def report(
     source: str, path: Path, out: Path | None, *, seeds: int | None = None, device: str | None = None
 ) -> int:
     """Write a suite's report from the store; return the exit code."""
+    page, results = report_of(source, path, out, seeds=seeds, device=device)
+    print(closing_line(results.counts))
+    print(f"Report: {page}")
+    return 1 if results.counts["failed"] or results.counts["missing"] else 0
+
+
+def report_of(
+    source: str | Path | Mapping[str, object] | Suite,
+    path: Path,
+    out: Path | None,
+    *,
+    seeds: int | None = None,
+    device: str | None = None,
+) -> tuple[Path, Results]:
+    """Write a suite's report from the store; return its page and the results."""
     suite = load_suite(source).replaced(seeds=seeds, device=device)
     store = existing_store(path)
     cells = list(expand(suite))
     results = collect(suite, store, cells)
-    page = write_report(suite, cells, results, store, out or _reports(store, suite))
-    print(closing_line(results.counts))
-    print(f"Report: {page}")
-    return 1 if results.counts["failed"] or results.counts["missing"] else 0
+    return write_report(suite, cells, results, store, out or _reports(store, suite)), results
 
 
 def existing_store(path: Path) -> Store:
@@ -151,21 +176,33 @@ def existing_store(path: Path) -> Store:
     """
     store = Store(path)
     if not store.exists:
-        raise RequestError(f"Expected a store at {path}, found none. `recipebench run` makes one; --store names another.")
+        raise RequestError(
+            f"Expected a store at {path}, found none. `recipebench run` makes one; --store names another."
+        )
     return store
 
 
 def list_levels(what: str | None) -> None:
     """Print levels with summaries, defaults and sources."""
-    known = [*FACTORS, "suites"]
-    if what is not None and what not in known:
-        raise RequestError(unknown("list", what, known))
     console = Console(highlight=False, width=None if Console().is_terminal else 160)
-    for name in [what] if what else known:
-        table = Table("name", "what it does", "formula", "defaults", "source", title=name, title_justify="left", box=None)
-        for row in _suite_rows() if name == "suites" else _level_rows(FACTORS[name]):
+    for name in [what] if what else [*FACTORS, "suites"]:
+        table = Table(*LIST_COLUMNS, title=name, title_justify="left", box=None)
+        for row in rows_of(name):
             table.add_row(*row)
         console.print(table)
+
+
+def rows_of(what: str) -> list[tuple[str, ...]]:
+    """Return the levels of a factor, the data sets, the models or the suites; columns: `LIST_COLUMNS`.
+
+    Raises:
+        RequestError: there is no such list.
+    """
+    if what == "suites":
+        return _suite_rows()
+    if what not in FACTORS:
+        raise RequestError(unknown("list", what, [*FACTORS, "suites"]))
+    return _level_rows(FACTORS[what])
 
 
 def _level_rows(catalog: Catalog) -> list[tuple[str, ...]]:
@@ -210,7 +247,7 @@ def show(prefix: str, path: Path) -> None:
     """Print one cell."""
     store = existing_store(path)
     cell_id = find_cell(store, prefix)
-    record = store.records([cell_id]).iloc[0].dropna()
+    record = store.records([cell_id]).iloc[0].drop(CELL).dropna()
     history = store.history([cell_id])
     console = Console(highlight=False, soft_wrap=True)
     table = Table("", "", box=None, show_header=False)
@@ -223,8 +260,12 @@ def show(prefix: str, path: Path) -> None:
             console.print(f"{column:20} {sparkline(values)}  {values[0]:.4g} … {values[-1]:.4g}")
     where = store.environment(cell_id)
     versions = ", ".join(f"{name} {version}" for name, version in where["packages"].items())
-    console.print(f"trained on {where['cpu_model']}, {where['os']}, Python {where['python']}, {versions}", markup=False)
-    console.print(f"repeat: recipebench export {cell_id} --store {path} --out {cell_id}.safetensors", markup=False)
+    console.print(
+        f"trained on {where['cpu_model']}, {where['os']}, Python {where['python']}, {versions}", markup=False
+    )
+    console.print(
+        f"repeat: recipebench export {cell_id} --store {path} --out {cell_id}.safetensors", markup=False
+    )
 
 
 def sparkline(values: Sequence[float]) -> str:
@@ -240,15 +281,6 @@ def sparkline(values: Sequence[float]) -> str:
     return "".join(bars[round((value - low) / width * (len(bars) - 1))] for value in values)
 
 
-def cells_of_store(store: Store, wanted: Sequence[str]) -> list[Cell]:
-    """Return the cells with these ids, found among what the shipped suites and the records describe.
-
-    Raises:
-        RequestError: a record was written by another version of the training semantics.
-    """
-    raise NotImplementedError
-
-
 def export(prefix: str, path: Path, data_dir: Path | None, out: Path, at: str) -> int:
     """Train a cell again, alone, and write its weights."""
     moments = ("start", "end", "best")
@@ -259,8 +291,8 @@ def export(prefix: str, path: Path, data_dir: Path | None, out: Path, at: str) -
     from recipebench.benchmarks import weights
 
     store = existing_store(path)
-    cell_id = find_cell(store, prefix)
-    weights.export(store.cell(cell_id), at, out, data_dir)
+    record = store.records([find_cell(store, prefix)]).iloc[0]
+    weights.export(cell_of(record), at, out, data_dir)
     print(f"Weights: {out}")
     return 0
 
@@ -276,7 +308,9 @@ def verify(source: str, path: Path, sample: str, data_dir: Path | None, workers:
     differing = runner.differing(chosen, store, Options(data_dir, workers, pack_size=1))
     for cell_id, columns in differing.items():
         print(f"{cell_id} differs in {', '.join(columns)}")
-    print(f"verified {len(chosen)} of {len(cells)} cells: {len(chosen) - len(differing)} equal, {len(differing)} differ")
+    print(
+        f"verified {len(chosen)} of {len(cells)} cells: {len(chosen) - len(differing)} equal, {len(differing)} differ"
+    )
     return 1 if differing else 0
 
 
@@ -327,4 +361,8 @@ def _found(fetch: Any, name: str, data_dir: Path | None) -> str:
     if not places:
         return "built in"
     absent = [file.path for file, place in places.items() if place is None]
-    return f"missing {', '.join(absent)}; a run downloads them" if absent else f"in {next(iter(places.values())).parent}"
+    return (
+        f"missing {', '.join(absent)}; a run downloads them"
+        if absent
+        else f"in {next(iter(places.values())).parent}"
+    )

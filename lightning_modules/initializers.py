@@ -69,7 +69,9 @@ DRAWS_BIASES = {"torch_default"}
 
 
 @torch.no_grad()
-def initialize(layer: nn.Linear, name: str, *, initializer: str, seed: int, pieces: int = 1, **options: float) -> None:
+def initialize(
+    layer: nn.Linear, name: str, *, initializer: str, seed: int, pieces: int = 1, **options: float
+) -> None:
     """Set weights and biases of one linear layer, in place, from the stream of its name and shape.
 
     Args:

@@ -51,10 +51,19 @@ class MLP(SupervisedModule):
         init_seed: int | None = None,
     ) -> None:
         network = build_network(
-            in_features, hidden, out_features, ACTIVATION_CATALOG.choose(activation), REGULARIZERS.choose(regularizer)
+            in_features,
+            hidden,
+            out_features,
+            ACTIVATION_CATALOG.choose(activation),
+            REGULARIZERS.choose(regularizer),
         )
         super().__init__(
-            network, task=task, initializer=initializer, regularizer=regularizer, optimizer=optimizer, init_seed=init_seed
+            network,
+            task=task,
+            initializer=initializer,
+            regularizer=regularizer,
+            optimizer=optimizer,
+            init_seed=init_seed,
         )
 
 

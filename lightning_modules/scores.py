@@ -41,7 +41,11 @@ def summarize(task: str, total: Tensor) -> dict[str, Tensor]:
     samples, loss, correct, error, target, squared = total.unbind()
     if task == "classification":
         return {"loss": loss / samples, "accuracy": correct / samples}
-    return {"loss": loss / samples, "mse": error / samples, "r2": 1 - error / (squared - target.square() / samples)}
+    return {
+        "loss": loss / samples,
+        "mse": error / samples,
+        "r2": 1 - error / (squared - target.square() / samples),
+    }
 
 
 class Scores(Metric):

@@ -125,7 +125,9 @@ class SupervisedModule(LightningModule):
                 later = [m for _, m in layers[i + 1 :] if isinstance(m, nn.Linear | Maxout)]
                 pieces = later[0].pieces if later and isinstance(later[0], Maxout) else 1
                 chosen = self.initializer
-                initialize(layer, name, initializer=chosen.name, seed=seed, pieces=pieces, **chosen.parameters)
+                initialize(
+                    layer, name, initializer=chosen.name, seed=seed, pieces=pieces, **chosen.parameters
+                )
 
     def _score(self, batch: tuple[Tensor, Tensor]) -> None:
         inputs, targets = batch

@@ -1,11 +1,28 @@
-"""recipebench: which training recipe wins, by how much, and can you trust the answer?"""
+"""recipebench: which training recipe wins, by how much, and can you trust the answer?
+
+Example:
+    >>> import recipebench as rb
+    >>> df = rb.run("quick", store="runs")  # doctest: +SKIP
+    >>> rb.load("runs", "quick").history  # doctest: +SKIP
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recipebench.errors import RequestError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from recipebench.benchmarks.results import Results
+    from recipebench.benchmarks.suite import Suite
 
 __version__ = "0.1.0"
+__all__ = ["RequestError", "export", "list", "load", "report", "run"]
 
 
 def _ask_for_exact_matrix_products() -> None:
@@ -20,3 +37,138 @@ _ask_for_exact_matrix_products()
 _checkout = Path(__file__).resolve().parent.parent
 if (_checkout / "pyproject.toml").is_file() and (_checkout / "lightning_modules").is_dir():
     __path__.append(str(_checkout))  # a checkout holds the four folders beside this one
+
+
+def run(
+    suite: str | Path | Mapping[str, object] | Suite,
+    *,
+    store: str | Path = "runs",
+    out: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    workers: int | None = None,
+    pack_size: int = 32,
+    device: str | None = None,
+    seeds: int | None = None,
+    skip_unavailable: bool = False,
+    mix: bool = False,
+    quiet: bool = False,
+) -> pd.DataFrame:
+    """Train what a store lacks of a suite, write the report, and return the records.
+
+    Args:
+        suite: name of a shipped suite, path of a YAML file, or the same as a nested mapping.
+        store: folder that holds records and histories; made if need be.
+        out: report folder; `<store>/reports/<suite>` by default.
+        data_dir: where data are looked for first.
+        workers: worker processes; one a core by default.
+        pack_size: cells in a pack at most; 1 trains every cell alone. No result depends on it.
+        device: a device in place of the suite's.
+        seeds: seeds 0 … seeds - 1 in place of the suite's.
+        skip_unavailable: leave devices and data that cannot be had out of the plan.
+        mix: reuse records of another torch version or class of processor.
+        quiet: show no progress.
+
+    Returns:
+        One row a planned cell.
+
+    Raises:
+        RequestError: the request is wrong; nothing was trained.
+    """
+    from rich.console import Console
+
+    from recipebench.benchmarks import verbs
+
+    request = verbs.RunRequest(
+        suite=suite,
+        store=Path(store),
+        out=_path(out),
+        data_dir=_path(data_dir),
+        workers=workers,
+        pack_size=pack_size,
+        device=device,
+        seeds=seeds,
+        skip_unavailable=skip_unavailable,
+        mix=mix,
+    )
+    return verbs.run_and_report(request, Console(quiet=quiet, highlight=False)).records
+
+
+def load(store: str | Path, suite: str | Path | Mapping[str, object] | Suite) -> Results:
+    """Return the tidy frames of a suite, `.records` and `.history`, from a store; needs no torch.
+
+    Raises:
+        RequestError: there is no store, or the suite is not known.
+    """
+    from recipebench.benchmarks import verbs
+    from recipebench.benchmarks.results import collect
+    from recipebench.benchmarks.suite import load_suite
+
+    return collect(load_suite(suite), verbs.existing_store(Path(store)))
+
+
+def report(
+    suite: str | Path | Mapping[str, object] | Suite,
+    *,
+    store: str | Path = "runs",
+    out: str | Path | None = None,
+) -> Path:
+    """Write the report of a suite from a store and return the path of its page; needs no torch.
+
+    Raises:
+        RequestError: there is no store, or the suite is not known.
+    """
+    from recipebench.benchmarks import verbs
+
+    return verbs.report_of(suite, Path(store), _path(out))[0]
+
+
+def list(what: str) -> pd.DataFrame:
+    """Return the levels of a factor (or `data`, `models`, `suites`) with summaries, defaults and sources.
+
+    Raises:
+        RequestError: there is no such factor.
+    """
+    import pandas as pd
+
+    from recipebench.benchmarks import verbs
+
+    return pd.DataFrame(verbs.rows_of(what), columns=[*verbs.LIST_COLUMNS])
+
+
+def export(
+    cell: str,
+    out: str | Path,
+    *,
+    store: str | Path = "runs",
+    data_dir: str | Path | None = None,
+    at: str = "end",
+) -> Path:
+    """Train a cell of a store again and write its weights as safetensors.
+
+    Args:
+        cell: the id of the cell, or the beginning of one.
+        out: the file, `*.safetensors`.
+        store: where the cell was recorded.
+        data_dir: where data are looked for first.
+        at: `start`, `end` or `best`.
+
+    Raises:
+        RequestError: there is no such cell, or `out` or `at` is wrong.
+    """
+    from recipebench.benchmarks import verbs
+
+    verbs.export(cell, Path(store), _path(data_dir), Path(out), at)
+    return Path(out)
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def __getattr__(name: str) -> Any:
+    """Let `recipebench.reports` and its sisters be named without importing them first."""
+    if name in ("benchmarks", "datamodules", "lightning_modules", "reports"):
+        import importlib
+
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

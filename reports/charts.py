@@ -6,15 +6,31 @@ import functools
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import altair as alt
 import numpy as np
 import pandas as pd
+
 from recipebench.reports import wording
 from recipebench.reports.suite_info import Endpoint
 
 Spec = dict[str, Any]
+
+
+class Frame(NamedTuple):
+    """The vertical frame of learning curves.
+
+    Args:
+        low: lowest value shown.
+        high: highest value shown.
+        log: whether the axis is logarithmic.
+    """
+
+    low: float
+    high: float
+    log: bool
+
 
 # Okabe and Ito (2008), Color universal design: told apart with any color vision; dashes repeat the message.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -25,6 +41,7 @@ ROWS = "rows"
 _LEGEND = {"orient": "bottom", "title": None, "columns": 6, "symbolType": "stroke", "symbolOpacity": 1}
 _LEGEND |= {"symbolStrokeWidth": 3, "symbolFillColor": "transparent"}
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+_FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _MOST_EPOCHS, _MOST_POINTS = 60, 9_000
 
 
@@ -51,9 +68,7 @@ def config(ink: str, *, legends: bool) -> dict[str, Any]:
     }
 
 
-def curve_panel(
-    order: Sequence[str], measure: str, frame: tuple[float, float]
-) -> alt.LayerChart | alt.FacetChart:
+def curve_panel(order: Sequence[str], measure: str, frame: Frame) -> alt.LayerChart | alt.FacetChart:
     """Draw the learning curves of one data set and split: a line and a band for each level.
 
     Args:
@@ -68,8 +83,8 @@ def curve_panel(
     x = alt.X(
         "epoch", type="quantitative", title="epoch", axis=alt.Axis(tickMinStep=1, grid=False, format="d")
     )
-    y_scale = alt.Scale(domain=list(frame), type="log" if _is_log(measure, frame) else "linear", nice=False)
-    ticks = {"values": _log_ticks(frame)} if _is_log(measure, frame) else {"tickCount": 5}
+    y_scale = alt.Scale(domain=[frame.low, frame.high], type="log" if frame.log else "linear", nice=False)
+    ticks = {"values": _log_ticks(frame)} if frame.log else {"tickCount": 5}
     y_axis = alt.Axis(format="%" if wording.is_share(measure) else "~g", **ticks)
     title = wording.measure_name(measure)
     y = alt.Y("mean", type="quantitative", title=title, scale=y_scale, axis=y_axis)
@@ -87,9 +102,9 @@ def curve_panel(
 _TIPS = {"level": "level", "epoch": "epoch", "text": "mean", "ends": "95 % interval", "n": "seeds"}
 
 
-def curve_rows(curves: pd.DataFrame, measure: str, frame: tuple[float, float]) -> list[dict[str, Any]]:
+def curve_rows(curves: pd.DataFrame, measure: str, frame: Frame) -> list[dict[str, Any]]:
     """Return the points of one panel as plain values, rounded, their bands cut at the frame."""
-    low, high = curves["low"].clip(*frame), curves["high"].clip(*frame)
+    low, high = curves["low"].clip(frame.low, frame.high), curves["high"].clip(frame.low, frame.high)
     return [
         {
             "level": row["level"],
@@ -105,15 +120,15 @@ def curve_rows(curves: pd.DataFrame, measure: str, frame: tuple[float, float]) -
     ]
 
 
-def frame_of(curves: pd.DataFrame) -> tuple[float, float]:
-    """Return the range of all means with a margin of 6 %, the vertical frame of their charts."""
+def frame_of(curves: pd.DataFrame, measure: str) -> Frame:
+    """Return the range of all means with a small margin; logarithmic where they span more than fourfold."""
     if curves.empty:
-        return (0.0, 1.0)
+        return Frame(0.0, 1.0, log=False)
     low, high = float(curves["mean"].min()), float(curves["mean"].max())
-    if low > 0 and low * 20 < high:
-        return (low / 1.2, high * 1.2)
+    if not wording.is_share(measure) and low > 0 and 4 * low < high:
+        return Frame(low / 1.15, high * 1.15, log=True)
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
-    return (low - margin, high + margin)
+    return Frame(low - margin, high + margin, log=False)
 
 
 def thinned(epochs: int, series: int) -> list[int]:
@@ -272,7 +287,7 @@ def svg(spec: Spec, ink: str = "#1c2126") -> str:
     import vl_convert
 
     look = config(ink, legends=True) | {"background": "#ffffff"}
-    return _steady_names(vl_convert.vegalite_to_svg({**spec, "config": look, "padding": 12}))
+    return _steady_names(vl_convert.vegalite_to_svg(_drawable({**spec, "config": look, "padding": 12})))
 
 
 @functools.cache
@@ -294,6 +309,15 @@ def dash(position: int) -> tuple[int, ...]:
     return DASHES[position // len(COLORS) % len(DASHES)]
 
 
+def _drawable(value: Any) -> Any:
+    """Replace the characters that XML forbids; vl-convert ends the whole process on a NUL."""
+    if isinstance(value, dict):
+        return {key: _drawable(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_drawable(inner) for inner in value]
+    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", value) if isinstance(value, str) else value
+
+
 def _steady_names(drawing: str) -> str:
     """Number the drawing's own ids from 0: Vega counts on from chart to chart."""
     names = dict.fromkeys(re.findall(r'\bid="([A-Za-z_]+\d+)"', drawing))
@@ -302,15 +326,11 @@ def _steady_names(drawing: str) -> str:
     return re.sub(pattern, lambda found: fresh.get(found[0], found[0]), drawing)
 
 
-def _is_log(measure: str, frame: tuple[float, float]) -> bool:
-    return not wording.is_share(measure) and frame[0] > 0 and frame[0] * 20 < frame[1]
-
-
-def _log_ticks(frame: tuple[float, float]) -> list[float]:
-    powers = range(math.floor(math.log10(frame[0])), math.ceil(math.log10(frame[1])) + 1)
+def _log_ticks(frame: Frame) -> list[float]:
+    powers = range(math.floor(math.log10(frame.low)), math.ceil(math.log10(frame.high)) + 1)
     steps = (1, 2, 5) if len(powers) < 5 else (1,)
     ticks = [float(f"{step}e{power}") for power in powers for step in steps]
-    return [tick for tick in ticks if frame[0] <= tick <= frame[1]]
+    return [tick for tick in ticks if frame.low <= tick <= frame.high]
 
 
 def _short(names: Sequence[str]) -> bool:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+
+from recipebench.errors import RequestError, unknown
 from recipebench.reports import frames, headline, tables
 from recipebench.reports.frames import endpoint
 from recipebench.reports.suite_info import SuiteInfo
-
-from recipebench.errors import RequestError, unknown
 
 CURVE_SPLITS = ("train", "validation")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
 from recipebench.reports.views import View
 
 _TEX = {
@@ -21,6 +22,8 @@ _TEX = {
     "{": r"\{",
     "}": r"\}",
     "~": r"\textasciitilde{}",
+    "[": "{[}",  # at a row's start it would be an argument of the line break before it
+    "*": "{*}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 from altair.utils.schemapi import debug_mode
+
 from recipebench.reports import charts, wording
 from recipebench.reports.charts import Spec
 from recipebench.reports.contents import CURVE_SPLITS, Contents, measures
@@ -87,7 +88,7 @@ def _curve_choices(
 ) -> Iterator[tuple[str, Spec]]:
     for place, factor in enumerate(contents.compared()):
         for rank, measure in enumerate(measures(label, contents.suite)):
-            frame = charts.frame_of(pd.concat(_panels(contents, label, factor, measure).values()))
+            frame = charts.frame_of(pd.concat(_panels(contents, label, factor, measure).values()), measure)
             rows = _panels(contents, label, factor, measure)[split]
             chart = charts.curve_panel(contents.levels(factor), measure, frame)
             values = charts.curve_rows(rows[rows["epoch"].isin(epochs)], measure, frame)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from recipebench.reports.suite_info import Endpoint, SuiteInfo
 
 from recipebench.errors import RequestError, unknown
 from recipebench.levels import Choice
+from recipebench.reports.suite_info import Endpoint, SuiteInfo
 
 STATUSES = ("ok", "diverged", "failed", "missing")
 ABSENT = "—"  # the label of a factor that a cell does not have: a model without hidden layers

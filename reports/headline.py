@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+
 from recipebench.reports import wording
 from recipebench.reports.frames import STATUSES, endpoint, factors
 from recipebench.reports.suite_info import SuiteInfo

@@ -10,11 +10,11 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
+
+from recipebench.errors import RequestError
 from recipebench.reports import charts, figures, tables, views, wording
 from recipebench.reports.contents import CURVE_SPLITS, Contents, measures
 from recipebench.reports.frames import STATUSES, endpoint
-
-from recipebench.errors import RequestError
 
 
 def render(contents: Contents, slots: figures.Slots) -> str:
@@ -77,7 +77,8 @@ def _sections(contents: Contents) -> dict[str, Any]:
         "data_facts": views.data_facts(contents),
         "pairs": _pairs(contents, compared),
         "pair_places": [
-            (f"pairs-{i}", label, _pair_caption(label, contents)) for i, label in enumerate(contents.data if contents.pairs else ())
+            (f"pairs-{i}", label, _pair_caption(label, contents))
+            for i, label in enumerate(contents.data if contents.pairs else ())
         ],
         "curve_factors": list(enumerate(compared)) if contents.curves else [],
         "curve_measures": _measure_names(contents),

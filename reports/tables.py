@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
+
 from recipebench.reports.frames import STATUSES, endpoint, factors
 from recipebench.reports.statistics import mean_over_rows, t_intervals
 from recipebench.reports.suite_info import SuiteInfo

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+
 from recipebench.reports import charts, wording
 from recipebench.reports.contents import Contents
 from recipebench.reports.frames import STATUSES, data_name, endpoint

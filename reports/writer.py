@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
 from recipebench.reports import export, figures, page, views
 from recipebench.reports.contents import Contents, contents
 from recipebench.reports.suite_info import SuiteInfo

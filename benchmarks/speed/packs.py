@@ -38,6 +38,7 @@ from recipebench import datamodules
 from recipebench.benchmarks.environment import cpu_class
 from recipebench.benchmarks.pack_batches import PackBatches
 from recipebench.benchmarks.recorder import Recorder, Track
+from recipebench.benchmarks.speed.products import product_rate
 from recipebench.datamodules import TensorDataModule
 from recipebench.levels import Choice
 from recipebench.lightning_modules import MLP
@@ -60,7 +61,9 @@ class Setting:
     @property
     def label(self) -> str:
         """Name the setting as in the tables."""
-        return f"{self.data} {'-'.join(map(str, self.hidden))} batch {self.batch_size}, pack of {self.members}"
+        return (
+            f"{self.data} {'-'.join(map(str, self.hidden))} batch {self.batch_size}, pack of {self.members}"
+        )
 
 
 SETTINGS = (
@@ -130,7 +133,9 @@ class Bench:
         """Plain Lightning with DataLoader(TensorDataset)."""
         data = self.data[0]
         tensors = {
-            split: TensorDataset(data.float_inputs(part.inputs[part.indices]).flatten(1), part.targets[part.indices])
+            split: TensorDataset(
+                data.float_inputs(part.inputs[part.indices]).flatten(1), part.targets[part.indices]
+            )
             for split, part in (("train", data.train), ("validation", data.validation))
         }
         train = DataLoader(tensors["train"], self.setting.batch_size, shuffle=True)
@@ -249,17 +254,6 @@ def _timed(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def product_rate(seconds: float = 0.3) -> float:
-    """Return floating point operations per second of a 1024 x 1024 x 1024 float32 product, one thread."""
-    a, b, out = torch.randn(1024, 1024), torch.randn(1024, 1024), torch.empty(1024, 1024)
-    torch.mm(a, b, out=out)
-    start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        torch.mm(a, b, out=out)
-        count += 1
-    return 2 * 1024**3 * count / (time.perf_counter() - start)
-
-
 def ladder(setting: Setting, rounds: int, optimizer: str, data_dir: Path | None) -> dict[str, Any]:
     """Measure all arms in turn, `rounds` times, and return medians of the ratios of each round."""
     bench = Bench(setting, optimizer, data_dir)
@@ -307,7 +301,8 @@ def scaling(rounds: int, data_dir: Path | None) -> dict[str, Any]:
             for processes in (1, 2):
                 barrier, results = context.Barrier(processes), context.SimpleQueue()
                 team = [
-                    context.Process(target=_loop, args=(kind, barrier, results, data_dir)) for _ in range(processes)
+                    context.Process(target=_loop, args=(kind, barrier, results, data_dir))
+                    for _ in range(processes)
                 ]
                 for process in team:
                     process.start()

@@ -8,8 +8,8 @@ the same on this machine, for this shape, when it first came up (matrix products
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache, singledispatch
+from collections.abc import Sequence
+from functools import cache, singledispatch
 
 import torch
 import torch.nn.functional as F
@@ -55,7 +55,9 @@ def stacked(x: Inputs) -> Tensor:
 
 
 @singledispatch
-def pack_layer(layer: nn.Module, members: Sequence[nn.Module], name: str, stack: ParameterStack) -> PackedLayer:
+def pack_layer(
+    layer: nn.Module, members: Sequence[nn.Module], name: str, stack: ParameterStack
+) -> PackedLayer:
     """Return the packed form of K layers like `layer`; look a type up with `can_pack` first.
 
     Raises:
@@ -80,7 +82,9 @@ def _has_hooks(layer: nn.Module) -> bool:
 class PackedLinear(PackedLayer):
     """y = x Wᵀ + b for K pairs (W, b)."""
 
-    def __init__(self, layer: nn.Linear, members: Sequence[nn.Module], name: str, stack: ParameterStack) -> None:
+    def __init__(
+        self, layer: nn.Linear, members: Sequence[nn.Module], name: str, stack: ParameterStack
+    ) -> None:
         super().__init__(members, name, stack)
         self.weight, self.bias = stack.value(f"{name}.weight"), stack.value(f"{name}.bias")
         self.weight_grad, self.bias_grad = stack.grad(f"{name}.weight"), stack.grad(f"{name}.bias")
@@ -129,7 +133,7 @@ def neighbors(x: Inputs) -> list[int]:
     return sorted(range(len(x)), key=lambda k: id(x[k])) if not isinstance(x, Tensor) else list(range(len(x)))
 
 
-@lru_cache(maxsize=None)
+@cache
 def products_are_exact(members: int, rows: int, inputs: int, outputs: int) -> bool:
     """Whether batched products of this shape carry the bits of single ones, tried out on this machine.
 
@@ -143,7 +147,11 @@ def products_are_exact(members: int, rows: int, inputs: int, outputs: int) -> bo
     w = torch.randn(members, outputs, inputs, generator=g)
     b = torch.randn(members, outputs, generator=g)
     d = torch.randn(members, rows, outputs, generator=g)
-    stacked = (torch.baddbmm(b.unsqueeze(1), x, w.transpose(1, 2)), torch.bmm(d.transpose(1, 2), x), torch.bmm(d, w))
+    stacked = (
+        torch.baddbmm(b.unsqueeze(1), x, w.transpose(1, 2)),
+        torch.bmm(d.transpose(1, 2), x),
+        torch.bmm(d, w),
+    )
     each = zip(x, w, b, d, strict=True)
     single = zip(*[(F.linear(x, w, b), d.t().mm(x), d.mm(w)) for x, w, b, d in each], strict=True)
     return all(same_bits(s, torch.stack(t)) for s, t in zip(stacked, single, strict=True))
@@ -163,7 +171,9 @@ class _Elementwise(PackedLayer):
     exact = False
     """Whether any grouping gives the same bits: no rounding that vector and tail code could do differently."""
 
-    def __init__(self, layer: nn.Module, members: Sequence[nn.Module], name: str, stack: ParameterStack) -> None:
+    def __init__(
+        self, layer: nn.Module, members: Sequence[nn.Module], name: str, stack: ParameterStack
+    ) -> None:
         super().__init__(members, name, stack)
         self._kept = torch.empty(0)
 
@@ -221,7 +231,9 @@ class PackedLeakyReLU(_Elementwise):
 
     exact = True
 
-    def __init__(self, layer: nn.LeakyReLU, members: Sequence[nn.Module], name: str, stack: ParameterStack) -> None:
+    def __init__(
+        self, layer: nn.LeakyReLU, members: Sequence[nn.Module], name: str, stack: ParameterStack
+    ) -> None:
         super().__init__(layer, members, name, stack)
         self._slope = layer.negative_slope
 
@@ -264,7 +276,9 @@ class PackedTanh(_Elementwise):
 class PackedFlatten(PackedLayer):
     """(K, batch, ...) to (K, batch, features)."""
 
-    def __init__(self, layer: nn.Flatten, members: Sequence[nn.Module], name: str, stack: ParameterStack) -> None:
+    def __init__(
+        self, layer: nn.Flatten, members: Sequence[nn.Module], name: str, stack: ParameterStack
+    ) -> None:
         super().__init__(members, name, stack)
         self._shape: torch.Size = torch.Size()
 
@@ -302,7 +316,9 @@ class PackedMaxout(PackedLayer):
 class PackedDropout(PackedLayer):
     """Each member's own noise from its own stream, drawn as `nn.Dropout` draws it."""
 
-    def __init__(self, layer: nn.Dropout, members: Sequence[nn.Module], name: str, stack: ParameterStack) -> None:
+    def __init__(
+        self, layer: nn.Dropout, members: Sequence[nn.Module], name: str, stack: ParameterStack
+    ) -> None:
         super().__init__(members, name, stack)
         self._p = layer.p
         self._noise = torch.empty(0)
@@ -327,7 +343,9 @@ class PackedDropout(PackedLayer):
 class PerMember(PackedLayer):
     """K plain layers, one after the other, with autograd: for layers whose sums are not grouped alike."""
 
-    def __init__(self, layer: nn.Module, members: Sequence[nn.Module], name: str, stack: ParameterStack) -> None:
+    def __init__(
+        self, layer: nn.Module, members: Sequence[nn.Module], name: str, stack: ParameterStack
+    ) -> None:
         super().__init__(members, name, stack)
         self._graph: list[tuple[Tensor, Tensor]] = []
 

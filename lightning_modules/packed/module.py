@@ -30,7 +30,15 @@ def obstacle(module: LightningModule) -> str | None:
     """
     if not isinstance(module, SupervisedModule):
         return f"{type(module).__name__} is not a SupervisedModule"
-    for name in ("training_step", "losses", "penalty", "weights", "forward", "configure_optimizers", "optimizer_options"):
+    for name in (
+        "training_step",
+        "losses",
+        "penalty",
+        "weights",
+        "forward",
+        "configure_optimizers",
+        "optimizer_options",
+    ):
         if getattr(type(module), name) is not getattr(SupervisedModule, name):
             return f"{type(module).__name__} has a {name} of its own"
     if type(module.network) is not nn.Sequential:

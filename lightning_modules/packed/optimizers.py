@@ -14,7 +14,9 @@ CHUNK = 2**16
 """Floats that one element-wise step handles at a time, so that its temporaries stay in the cache."""
 
 
-def pack_optimizers(stack: ParameterStack, modules: Sequence[Any], factories: dict[str, Callable[..., Optimizer]]) -> list[Optimizer]:
+def pack_optimizers(
+    stack: ParameterStack, modules: Sequence[Any], factories: dict[str, Callable[..., Optimizer]]
+) -> list[Optimizer]:
     """Return stock optimizers over slices of the stack, one for each run of members with equal options.
 
     An element-wise optimizer does to a slice of rows what it would do to each parameter alone, so

@@ -15,6 +15,8 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+
+import recipebench
 from recipebench.benchmarks import environment
 from recipebench.benchmarks.environment import (
     class_from_cpuinfo,
@@ -23,8 +25,6 @@ from recipebench.benchmarks.environment import (
     mask_secrets,
     package_versions,
 )
-
-import recipebench
 
 AVX512 = "avx2 fma avx512f avx512bw avx512cd avx512dq avx512vl"
 

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from recipebench.benchmarks.environment import describe
 from recipebench.benchmarks.store import Store, StoreError
-
 from recipebench.errors import RequestError
 
 ENVIRONMENT = describe(["recipebench", "run", "test"])

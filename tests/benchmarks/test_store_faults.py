@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from recipebench.benchmarks import store_files
 from recipebench.benchmarks.environment import describe
 from recipebench.benchmarks.store import Store, StoreError
-
 from recipebench.errors import RequestError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork and signals")

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from recipebench.benchmarks import store_tables as tables
 
 ALWAYS = {"cell_id": "str", "epoch": "int"}

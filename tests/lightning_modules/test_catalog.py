@@ -136,13 +136,11 @@ def test_defaults_that_are_said_to_be_torchs_are(
     assert catalog.choose(level).parameters[parameter] == _default(function, argument)
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw"])
-def test_betas_are_torchs(name: str) -> None:
+@pytest.mark.parametrize(("name", "function"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_betas_are_torchs(name: str, function: Callable[..., Any]) -> None:
     chosen = OPTIMIZERS.choose(name).parameters
 
-    assert (chosen["beta1"], chosen["beta2"]) == _default(
-        getattr(torch.optim, name.title()[:4] + name[4:].upper()), "betas"
-    )
+    assert (chosen["beta1"], chosen["beta2"]) == _default(function, "betas")
 
 
 def test_documented_rates() -> None:

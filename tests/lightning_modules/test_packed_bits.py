@@ -32,7 +32,15 @@ OPTIMIZERS = {
     "adam": lambda p, **o: optim.Adam(p, lr=0.001, **o),
     "adamw": lambda p, **o: optim.AdamW(p, **{"lr": 0.001, "weight_decay": 0.01, **o}),
 }
-RATES = {"sgd": 0.1, "momentum": 0.05, "nesterov": 0.05, "adagrad": 0.01, "rmsprop": 0.001, "adam": 0.001, "adamw": 0.001}
+RATES = {
+    "sgd": 0.1,
+    "momentum": 0.05,
+    "nesterov": 0.05,
+    "adagrad": 0.01,
+    "rmsprop": 0.001,
+    "adam": 0.001,
+    "adamw": 0.001,
+}
 INITIALIZERS = ["xavier", "xavier_fan_in", "he", "small_gaussian", "torch_default"]
 PENALTIES = ["none", "l1", "l2", "weight_decay", "early_stopping"]
 STRENGTH = 0.01
@@ -201,7 +209,12 @@ def test_a_diverging_neighbor_changes_nothing():
     calm = build(10, "regression", "relu", ("sgd", "he", "none"), 1)
     train_packed([calm, build(10, "regression", "relu", ("adam", "he", "none"), 2)], "regression", 47, 10)
     wild = MLP(
-        in_features=FEATURES, hidden=[10], out_features=1, task="regression", optimizer={"sgd": {"lr": 1e30}}, init_seed=2
+        in_features=FEATURES,
+        hidden=[10],
+        out_features=1,
+        task="regression",
+        optimizer={"sgd": {"lr": 1e30}},
+        init_seed=2,
     )
     beside = build(10, "regression", "relu", ("sgd", "he", "none"), 1)
     losses, _ = train_packed([beside, wild], "regression", 47, 10)

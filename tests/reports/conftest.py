@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
-from recipebench.reports.suite_info import Endpoint, SuiteInfo
 
 from recipebench.levels import Choice
+from recipebench.reports.suite_info import Endpoint, SuiteInfo
 
 FACTORS = {
     "activation": (

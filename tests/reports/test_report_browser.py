@@ -15,12 +15,19 @@ from recipebench import reports
 from recipebench.levels import Choice
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome on PATH to open the page in")
+pytestmark = pytest.mark.skipif(
+    BROWSER is None, reason="no chromium or google-chrome on PATH to open the page in"
+)
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
-    *("--enable-logging=stderr", "--v=0", "--virtual-time-budget=20000", "--host-resolver-rules=MAP * ~NOTFOUND"),
+    *(
+        "--enable-logging=stderr",
+        "--v=0",
+        "--virtual-time-budget=20000",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+    ),
 )
 FACTORS = {
     "activation": (Choice("relu", {}), Choice("sigmoid", {})),

@@ -87,7 +87,9 @@ def test_a_cell_that_stopped_early_keeps_its_last_values() -> None:
     history = pd.DataFrame(
         {"cell_id": ["a", "a", "a", "b", "b"], "epoch": [0, 1, 2, 1, 3], "validation_loss": [9.0, 3, 2, 5, 4]}
     )
-    cells = pd.DataFrame({"cell_id": ["a", "b", "c"], "status": ["ok", "ok", "failed"], "last_epoch": [4, 3, 4]})
+    cells = pd.DataFrame(
+        {"cell_id": ["a", "b", "c"], "status": ["ok", "ok", "failed"], "last_epoch": [4, 3, 4]}
+    )
 
     found = frames.history_of(history, cells, "validation_loss")
 
@@ -136,7 +138,7 @@ def test_history_of_strangers_is_refused(card: Any) -> None:
 
 
 def test_a_suite_must_make_sense() -> None:
-    with pytest.raises(RequestError, match="Unknown direction 'up'. Known: higher, lower"):
+    with pytest.raises(RequestError, match=r"Unknown direction 'up'\. Known: higher, lower"):
         Endpoint(column="test_mse", direction="up", chance=1.0)
     with pytest.raises(RequestError, match="endpoints: expected one for each data set, got none"):
         SuiteInfo(name="s", description="", endpoints={}, factors={}, seeds=(), planned=0, protocol="")

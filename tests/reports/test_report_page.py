@@ -87,7 +87,17 @@ def test_page_asks_for_nothing(outline: Outline) -> None:
 def test_page_claims_nothing(outline: Outline) -> None:
     text = " ".join(outline.texts).lower()
 
-    for word in ("significan", "p-value", "p =", "p <", "supported", "refuted", "inconclusive", "proves", "winner"):
+    for word in (
+        "significan",
+        "p-value",
+        "p =",
+        "p <",
+        "supported",
+        "refuted",
+        "inconclusive",
+        "proves",
+        "winner",
+    ):
         assert word not in text
 
 
@@ -152,11 +162,14 @@ def means_of(found: Contents) -> pd.Series[float]:
 
 
 def test_chart_definitions_are_valid_vega_lite() -> None:
-    measures = [("accuracy", (0.1, 1.0)), ("loss", (0.01, 3.0))]
+    curves = pd.DataFrame({"mean": [0.05, 0.9]})
 
-    for measure, frame in measures:
+    for measure in ("accuracy", "loss"):
+        frame = charts.frame_of(curves, measure)
         spec = charts.curve_panel(["a", "b"], measure, frame).to_dict(validate=True)
-        assert spec["layer"][1]["encoding"]["y"]["scale"]["type"] == ("log" if measure == "loss" else "linear")
+        assert spec["layer"][1]["encoding"]["y"]["scale"]["type"] == (
+            "log" if measure == "loss" else "linear"
+        )
     assert charts.heatmap(["a"], ["b"], ("f", "s")).to_dict(validate=True)["layer"]
     endpoint = Endpoint(column="test_mse", direction="lower", chance=1.0)
     assert charts.forest({"f": ["a"]}, endpoint, (0.0, 1.0)).to_dict(validate=True)["vconcat"]
@@ -183,7 +196,13 @@ def test_no_history_and_no_factors_still_make_a_page() -> None:
     )
     endpoint = Endpoint(column="test_accuracy", direction="higher", chance=0.1)
     suite = SuiteInfo(
-        name="one", description="", endpoints={"digits": endpoint}, factors={}, seeds=(0, 1), planned=2, protocol=""
+        name="one",
+        description="",
+        endpoints={"digits": endpoint},
+        factors={},
+        seeds=(0, 1),
+        planned=2,
+        protocol="",
     )
 
     outline = Outline(_render(contents(records, pd.DataFrame(), suite, [])))
@@ -232,7 +251,7 @@ _PAYLOADS = (
     "|a|b|\n---\n<b>",
     "\\input{/etc/hostname}%\n\\end{tabular}",
     "\u202egnirts\u2028\u2029\u200b\ufeff",
-    "𝒳 é ß 中文 🙂 \x00\x1f\x7f",
+    "é ß 中文 🙂 \x00\x1f\x7f",
     "=HYPERLINK(1)+cmd|x",
     "../../../escape",
 )
@@ -243,7 +262,9 @@ def hostile_card(names: list[str]) -> tuple[pd.DataFrame, pd.DataFrame, SuiteInf
     """Put every name in every field that takes one."""
     n, text = len(names), " ".join(names)
     data = [names[i] for i in range(4)]
-    records = pd.DataFrame({f: names for f in ("activation", "optimizer", "reason", "torch", "cpu", "suite")})
+    records = pd.DataFrame(
+        dict.fromkeys(("activation", "optimizer", "reason", "torch", "cpu", "suite"), names)
+    )
     records["device"], records["model"], records["inputs"] = names[:3]
     records["cell_id"] = [f"{i}{name}" for i, name in enumerate(names)]
     records["optimizer.kind"] = [names[-1 - i] for i in range(n)]

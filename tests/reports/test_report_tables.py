@@ -21,11 +21,18 @@ ACCURACY = Endpoint(column="test_accuracy", direction="higher", chance=0.1)
 @pytest.fixture
 def small() -> tuple[pd.DataFrame, SuiteInfo]:
     """Two factors of two levels and two seeds; one cell diverged, one failed."""
-    scores = {("a", "x"): (0.5, 0.7), ("a", "y"): (0.6, 0.8), ("b", "x"): (0.9, None), ("b", "y"): (0.7, "gap")}
+    scores = {
+        ("a", "x"): (0.5, 0.7),
+        ("a", "y"): (0.6, 0.8),
+        ("b", "x"): (0.9, None),
+        ("b", "y"): (0.7, "gap"),
+    }
     rows = []
     for (first, second), seeds in scores.items():
         for seed, score in enumerate(seeds):
-            status = {None: "diverged", "gap": "failed"}.get(score, "ok") if not isinstance(score, float) else "ok"
+            status = (
+                {None: "diverged", "gap": "failed"}.get(score, "ok") if not isinstance(score, float) else "ok"
+            )
             rows.append(
                 {
                     "cell_id": f"{first}{second}{seed}",
@@ -42,7 +49,13 @@ def small() -> tuple[pd.DataFrame, SuiteInfo]:
             )
     levels = {"first": (Choice("a", {}), Choice("b", {})), "second": (Choice("x", {}), Choice("y", {}))}
     suite = SuiteInfo(
-        name="s", description="", endpoints={"d": ACCURACY}, factors=levels, seeds=(0, 1), planned=9, protocol=""
+        name="s",
+        description="",
+        endpoints={"d": ACCURACY},
+        factors=levels,
+        seeds=(0, 1),
+        planned=9,
+        protocol="",
     )
     return frames.cells(pd.DataFrame(rows), suite), suite
 
@@ -56,7 +69,13 @@ def test_level_means_by_hand(small: tuple[pd.DataFrame, SuiteInfo]) -> None:
     half = stats.t.ppf(0.975, 1) * np.std([0.55, 0.75], ddof=1) / np.sqrt(2)
     assert found.loc[("first", "a"), "low"] == pytest.approx(0.65 - half)
     assert found.loc[("first", "a"), "high"] == pytest.approx(0.65 + half)
-    assert found.loc[("first", "b"), ["n", "cells", "diverged", "gaps", "partners"]].tolist() == [2, 3, 1, 1, 2]
+    assert found.loc[("first", "b"), ["n", "cells", "diverged", "gaps", "partners"]].tolist() == [
+        2,
+        3,
+        1,
+        1,
+        2,
+    ]
     assert found.loc[("second", "y"), "mean"] == pytest.approx((0.65 + 0.8) / 2)
 
 
@@ -91,14 +110,23 @@ def test_planned_is_the_sum_of_all_outcomes(small: tuple[pd.DataFrame, SuiteInfo
 def test_outcomes_by_hand(small: tuple[pd.DataFrame, SuiteInfo]) -> None:
     found = tables.outcomes(small[0]).set_index(["factor", "level"])
 
-    assert found.loc[("first", "b"), ["cells", "ok", "diverged", "failed", "missing"]].tolist() == [4, 2, 1, 1, 0]
+    assert found.loc[("first", "b"), ["cells", "ok", "diverged", "failed", "missing"]].tolist() == [
+        4,
+        2,
+        1,
+        1,
+        0,
+    ]
     assert found.loc[("first", "b"), "diverged_share"] == pytest.approx(1 / 3)
 
 
 def test_spread_by_hand(small: tuple[pd.DataFrame, SuiteInfo]) -> None:
     found = tables.spreads(tables.factor_means(small[0]))
 
-    assert found[["factor", "lowest", "highest"]].values.tolist() == [["first", "b", "a"], ["second", "x", "y"]]
+    assert found[["factor", "lowest", "highest"]].values.tolist() == [
+        ["first", "b", "a"],
+        ["second", "x", "y"],
+    ]
     assert found["spread"].tolist() == pytest.approx([0.2, 0.725 - 0.55])
 
 
@@ -123,7 +151,9 @@ def test_pair_means_average_the_same_cells(card: Any) -> None:
 
     assert len(found) == 3 * 4 * 2
     row = found[(found["data"] == "mnist") & (found["first"] == "relu") & (found["second"] == "he")].iloc[0]
-    here = cells[(cells["data"] == "mnist") & (cells["activation"] == "relu") & (cells["initializer"] == "he")]
+    here = cells[
+        (cells["data"] == "mnist") & (cells["activation"] == "relu") & (cells["initializer"] == "he")
+    ]
     assert row["mean"] == pytest.approx(here.groupby("seed")["score"].mean().mean(), rel=1e-12)
 
 
@@ -144,7 +174,9 @@ def test_curves_end_at_the_records_last_values(make_card: Callable[..., Any]) ->
 
 
 def test_reasons_are_grouped_and_bounded() -> None:
-    reasons = [f"step {i}" for i in range(5)] + [f"Traceback\nError {chr(97 + i)}" for i in range(26)] + [None]
+    reasons = (
+        [f"step {i}" for i in range(5)] + [f"Traceback\nError {chr(97 + i)}" for i in range(26)] + [None]
+    )
     cells = pd.DataFrame({"status": "failed", "reason": reasons})
 
     found = tables.reasons(cells, count=4)

@@ -43,7 +43,7 @@ def test_intervals_cover_the_mean_as_often_as_they_say() -> None:
 
     found = t_intervals(values)
 
-    covered = ((found.low < 0) & (0 < found.high)).mean()
+    covered = ((found.low < 0) & (found.high > 0)).mean()
     assert abs(covered - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 20_000)
 
 

@@ -1,0 +1,35 @@
+"""Writes the weights of a cell: no pickle, the names of the plain module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from recipebench.benchmarks.cells import Cell
+from recipebench.benchmarks.training import plain_module, train
+
+
+def export(cell: Cell, at: str, out: Path, data_dir: Path | None) -> None:
+    """Train a cell alone and write its weights as safetensors, with the cell id in the header.
+
+    Args:
+        cell: what to train.
+        at: `start` (untrained), `end` (after the last epoch; for early stopping the restored best
+            weights) or `best` (the epoch of the lowest validation loss).
+        out: the file.
+        data_dir: where data are looked for first.
+    """
+    torch.set_num_threads(1)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_file(_state(cell, at, data_dir), out, metadata={"cell_id": cell.id, "at": at})
+
+
+def _state(cell: Cell, at: str, data_dir: Path | None) -> dict[str, torch.Tensor]:
+    if at == "start":
+        return dict(plain_module(cell, data_dir).state_dict())
+    (result,) = train([cell], data_dir, keep_best=True)
+    if at == "best" or cell.regularizer.name == "early_stopping":
+        return result.track.best_state
+    return dict(result.track.module.state_dict())
