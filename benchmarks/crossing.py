@@ -108,10 +108,6 @@ class Combination:
         named = [c and (c.name, tuple(sorted(c.parameters.items()))) for c in choices]
         return (*named, self.settings)
 
-    def says(self) -> str:
-        """Name the levels in a few words."""
-        return ", ".join(f"{f} {c.name}" for f in CATALOGS if (c := self.level(f)) is not None)
-
 
 Axes = Mapping[str, tuple[object, ...]]
 """The levels of each axis: `LevelSpec` for an axis of `CATALOGS`, values for all others."""

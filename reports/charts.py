@@ -122,9 +122,10 @@ def curve_rows(curves: pd.DataFrame, measure: str, frame: Frame) -> list[dict[st
 
 def frame_of(curves: pd.DataFrame, measure: str) -> Frame:
     """Return the range of all means with a small margin; logarithmic where they span more than fourfold."""
-    if curves.empty:
+    finite = curves["mean"][np.isfinite(curves["mean"])]
+    if finite.empty:
         return Frame(0.0, 1.0, log=False)
-    low, high = float(curves["mean"].min()), float(curves["mean"].max())
+    low, high = float(finite.min()), float(finite.max())
     if not wording.is_share(measure) and low > 0 and 4 * low < high:
         return Frame(low / 1.15, high * 1.15, log=True)
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.05

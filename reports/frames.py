@@ -24,8 +24,8 @@ _MAY_VARY = ("model", "batch_size", "epochs", "inputs", "device")
 def cells(records: pd.DataFrame, suite: SuiteInfo) -> pd.DataFrame:
     """Return one row a cell, in declared order: its levels as ordered categories, and its score.
 
-    The score is the endpoint of an ok cell, chance level for a diverged one, NaN for a gap (failed,
-    missing, or ok without a number). Whatever else differs between cells (model, batch size …) joins
+    The score is the endpoint of an ok cell, chance level for a diverged one and for an infinite
+    endpoint, NaN for a gap (failed, missing, or ok without a number). Whatever else differs between cells (model, batch size …) joins
     the recipe as a factor.
 
     Args:
@@ -182,7 +182,8 @@ def _score(records: pd.DataFrame, suite: SuiteInfo) -> pd.Series[Any]:
                     f"records: {unknown('column', endpoint.column, map(str, records.columns))}"
                 )
             values = pd.to_numeric(records.loc[ok, endpoint.column])
-            score[ok] = values.to_numpy(dtype="float64", na_value=np.nan)
+            numbers = values.to_numpy(dtype="float64", na_value=np.nan)
+            score[ok] = np.where(np.isinf(numbers), endpoint.chance, numbers)
         score[diverged] = endpoint.chance
     return score
 

@@ -29,6 +29,18 @@ def test_score_is_the_endpoint_chance_or_a_gap(card: Any) -> None:
             assert np.isnan(score)
 
 
+def test_an_infinite_endpoint_counts_at_chance_and_none_is_a_gap(make_card: Callable[..., Any]) -> None:
+    card = make_card(data=("synthetic_regression",), seeds=1, troubled=False)
+    records = card.records.copy()
+    records.loc[[0, 1], "test_mse_at_best"] = [np.inf, np.nan]
+
+    scores = frames.cells(records, card.suite).set_index("cell_id").loc[records["cell_id"], "score"]
+
+    assert scores.iloc[0] == 1.0
+    assert np.isnan(scores.iloc[1])
+    assert scores.iloc[2:].notna().all()
+
+
 def test_levels_stand_in_declared_order(card: Any) -> None:
     cells = frames.cells(card.records, card.suite)
 
@@ -94,13 +106,13 @@ def test_a_cell_that_stopped_early_keeps_its_last_values() -> None:
     found = frames.history_of(history, cells, "validation_loss")
 
     np.testing.assert_array_equal(found.to_numpy(), [[3, 2, 2, 2], [5, np.nan, 4, np.nan]])
-    assert list(found.columns) == [1, 2, 3, 4]
+    assert found.columns.tolist() == [1, 2, 3, 4]
 
 
 def _change(records: pd.DataFrame, column: str, value: object) -> pd.DataFrame:
     changed = records.copy()
     changed[column] = changed[column].astype(object)
-    changed.loc[changed.index[0], column] = value
+    changed[column] = [value, *changed[column].iloc[1:]]
     return changed
 
 

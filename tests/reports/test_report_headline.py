@@ -30,8 +30,8 @@ def test_each_data_set_tells_its_best_recipe_and_widest_factor(made: Contents) -
     assert len(made.headline) == 1 + 3
 
     for label, sentence in zip(made.data, made.headline[1:], strict=True):
-        top = made.recipes[made.recipes["data"] == label].sort_values("mean", kind="stable")
-        top = top[top["n"] == 3].iloc[0 if label == "synthetic_regression" else -1]
+        ranked = made.recipes[made.recipes["data"] == label].sort_values("mean", kind="stable")
+        top = ranked[ranked["n"] == 3].iloc[0 if label == "synthetic_regression" else -1]
         wide = made.spreads[made.spreads["data"] == label].sort_values("spread").iloc[-1]
         measure = made.suite.endpoints[label].measure
         for part in (

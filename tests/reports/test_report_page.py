@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -209,6 +210,17 @@ def test_no_history_and_no_factors_still_make_a_page() -> None:
 
     assert "needs a GPU" in outline.texts
     assert not any("data-slot" in element for element in outline.elements)
+
+
+def test_infinite_losses_still_make_a_page(make_card: Callable[..., Any]) -> None:
+    card = make_card(data=("synthetic_regression",), seeds=2, epochs=2, troubled=False)
+    history = card.history.copy()
+    history.loc[history.index[::7], ["train_loss", "validation_mse"]] = [np.inf, 1e300]
+
+    slots = figures.slots(contents(card.records, history, card.suite, []))
+
+    points = slots["curves-0-train"]["0-1"]["datasets"]["rows"]
+    assert any(point["mean"] is None for point in points)
 
 
 def test_script_that_would_end_its_element_is_refused(card: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import stats  # type: ignore[import-untyped]
 
 from recipebench.levels import Choice
 from recipebench.reports import frames, tables
@@ -69,7 +69,7 @@ def test_level_means_by_hand(small: tuple[pd.DataFrame, SuiteInfo]) -> None:
     half = stats.t.ppf(0.975, 1) * np.std([0.55, 0.75], ddof=1) / np.sqrt(2)
     assert found.loc[("first", "a"), "low"] == pytest.approx(0.65 - half)
     assert found.loc[("first", "a"), "high"] == pytest.approx(0.65 + half)
-    assert found.loc[("first", "b"), ["n", "cells", "diverged", "gaps", "partners"]].tolist() == [
+    assert list(found.loc[("first", "b"), ["n", "cells", "diverged", "gaps", "partners"]]) == [
         2,
         3,
         1,
@@ -102,15 +102,15 @@ def test_best_follows_the_direction(small: tuple[pd.DataFrame, SuiteInfo]) -> No
 def test_planned_is_the_sum_of_all_outcomes(small: tuple[pd.DataFrame, SuiteInfo]) -> None:
     found = tables.status_counts(*small).set_index("data")
 
-    assert found.loc["d"].tolist() == [8, 6, 1, 1, 0]
-    assert found.loc[tables.UNRECORDED].tolist() == [1, 0, 0, 0, 1]
-    assert found.loc["all"].tolist() == [9, 6, 1, 1, 1]
+    assert list(found.loc["d"]) == [8, 6, 1, 1, 0]
+    assert list(found.loc[tables.UNRECORDED]) == [1, 0, 0, 0, 1]
+    assert list(found.loc["all"]) == [9, 6, 1, 1, 1]
 
 
 def test_outcomes_by_hand(small: tuple[pd.DataFrame, SuiteInfo]) -> None:
     found = tables.outcomes(small[0]).set_index(["factor", "level"])
 
-    assert found.loc[("first", "b"), ["cells", "ok", "diverged", "failed", "missing"]].tolist() == [
+    assert list(found.loc[("first", "b"), ["cells", "ok", "diverged", "failed", "missing"]]) == [
         4,
         2,
         1,
