@@ -1,0 +1,1 @@
+"""What is run: suite, cells, packs, records."""

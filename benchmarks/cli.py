@@ -43,7 +43,9 @@ def run(
     out: OutOption = None,
     data_dir: DataOption = None,
     workers: WorkersOption = None,
-    pack_size: Annotated[int, typer.Option("--pack-size", help="Cells in a pack; 1 trains each alone.")] = 32,
+    pack_size: Annotated[
+        int | None, typer.Option("--pack-size", help="Cells in a pack; 1 trains each alone [16 to 64].")
+    ] = None,
     executor: Annotated[
         Executor, typer.Option("--executor", help="Where packs are trained.")
     ] = Executor.local,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from recipebench.benchmarks.cells import Cell
-from recipebench.benchmarks.packs import Pack
+from recipebench.benchmarks.packs import Pack, work
 from recipebench.benchmarks.speed.products import product_rate
-from recipebench.datamodules.catalog import facts_of, split_sizes
+from recipebench.datamodules.catalog import split_sizes
 
 STEP_OVERHEAD = 12e-6
 """Seconds that a step costs each member of a pack beyond its products."""
@@ -26,25 +26,5 @@ def estimate_seconds(packs: Sequence[Pack], workers: int) -> float:
 
 
 def _seconds(cell: Cell, rate: float, alone: bool) -> float:
-    sizes = split_sizes(cell.data, cell.validation)
-    weights = _weights(cell)
-    steps = -(-sizes.train // cell.batch_size)
-    evaluated = min(sizes.train, 10_000) + sizes.validation + sizes.test
-    products = 6.0 * weights * sizes.train + 2.0 * weights * evaluated
-    overhead = ALONE_OVERHEAD if alone else STEP_OVERHEAD
-    return cell.epochs * (steps * overhead + products / rate)
-
-
-def _weights(cell: Cell) -> float:
-    """Count the weights of the linear layers."""
-    facts = facts_of(cell.data.name)
-    pieces = cell.activation.parameters.get("pieces", 1) if cell.activation else 1
-    hidden = cell.model.parameters.get("hidden", ())
-    assert isinstance(hidden, tuple)
-    assert isinstance(pieces, int)
-    widths = [facts.in_features, *hidden, facts.out_features]
-    last = len(widths) - 2
-    return sum(
-        float(a * b * (pieces if i < last else 1))
-        for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
-    )
+    steps = cell.epochs * -(-split_sizes(cell.data, cell.validation).train // cell.batch_size)
+    return steps * (ALONE_OVERHEAD if alone else STEP_OVERHEAD) + work(cell) / rate

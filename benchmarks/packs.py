@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from recipebench.benchmarks.cells import Cell
+from recipebench.datamodules.catalog import facts_of, split_sizes
 from recipebench.lightning_modules.catalog import REGULARIZERS
 
-PACK_SIZE = 32
-"""Cells in a pack unless asked otherwise: larger ones gain little and leave the processor's cache."""
+PACK_SIZES = (16, 64)
+"""Fewest and most cells in a pack unless asked otherwise."""
+
+PACK_WEIGHTS = 2**21
+"""Weights in a pack, about: small networks gain from company, large ones leave the processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,32 +36,66 @@ class Pack:
         return Pack(self.cells[:middle]), Pack(self.cells[middle:])
 
 
-def plan(cells: Iterable[Cell], size: int, obstacles: dict[str, str] | None = None) -> list[Pack]:
-    """Group cells by signature and cut each group into packs of nearly equal size.
+def plan(
+    cells: Iterable[Cell],
+    size: int | None = None,
+    *,
+    workers: int = 1,
+    obstacles: dict[str, str] | None = None,
+) -> list[Pack]:
+    """Group cells by signature and cut each group into packs of nearly equal size, longest first.
 
     Inside a group, cells with the same optimizer follow each other, so that one step serves them all.
     No result depends on any of this.
 
     Args:
         cells: what is to be trained.
-        size: cells in a pack at most; 1 trains every cell alone.
+        size: cells in a pack at most; 1 trains every cell alone; None lets the network decide.
+        workers: how many will share the packs; no pack is so large that one would have nothing to do.
         obstacles: signatures that cannot be packed, with the reason.
 
     Raises:
         ValueError: `size` is below 1.
     """
-    if size < 1:
+    if size is not None and size < 1:
         raise ValueError(f"Expected a pack size of at least 1, got {size}.")
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
         groups.setdefault(signature(cell), []).append(cell)
+    share = max(1, -(-sum(map(len, groups.values())) // workers))
     packs: list[Pack] = []
     for name, members in groups.items():
         if reason := (obstacles or {}).get(name):
             packs += [Pack((cell,), alone=reason) for cell in members]
         else:
-            packs += [Pack(tuple(part)) for part in _cut(sorted(members, key=_neighborhood), size)]
-    return packs
+            parts = _cut(sorted(members, key=_neighborhood), min(size or good_size(members[0]), share))
+            packs += [Pack(tuple(part)) for part in parts]
+    return sorted(packs, key=lambda pack: -sum(map(work, pack.cells)))
+
+
+def good_size(cell: Cell) -> int:
+    """Return how many cells like this one make a good pack."""
+    fewest, most = PACK_SIZES
+    return min(most, max(fewest, PACK_WEIGHTS // weights(cell)))
+
+
+def work(cell: Cell) -> float:
+    """Return floating point operations for training and evaluating a cell, about."""
+    sizes = split_sizes(cell.data, cell.validation)
+    evaluated = min(sizes.train, 10_000) + sizes.validation + sizes.test
+    return cell.epochs * weights(cell) * (6.0 * sizes.train + 2.0 * evaluated)
+
+
+def weights(cell: Cell) -> int:
+    """Count the weights of a cell's linear layers, without building them."""
+    facts = facts_of(cell.data.name)
+    pieces = cell.activation.parameters.get("pieces", 1) if cell.activation else 1
+    hidden = cell.model.parameters.get("hidden", ())
+    assert isinstance(pieces, int)
+    assert isinstance(hidden, tuple)
+    widths = [facts.in_features, *hidden]
+    inner = sum(a * b * pieces for a, b in itertools.pairwise(widths))
+    return inner + widths[-1] * facts.out_features
 
 
 def signature(cell: Cell) -> str:
@@ -81,4 +120,4 @@ def _neighborhood(cell: Cell) -> str:
 def _cut(cells: Sequence[Cell], size: int) -> list[Sequence[Cell]]:
     parts = -(-len(cells) // size)
     edges = [round(i * len(cells) / parts) for i in range(parts + 1)]
-    return [cells[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [cells[a:b] for a, b in itertools.pairwise(edges)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,9 +113,7 @@ class Recorder(Callback):
         epoch = trainer.current_epoch + 1
         losses, penalties = torch.cat(self._losses, 1), torch.cat(self._penalties)
         self._losses, self._penalties = [], []
-        for k, track in enumerate(self.tracks):
-            if not track.done:
-                track.diverged_at = self._divergence(track, losses[k], penalties[:, k])
+        self._find_diverged(losses, penalties, pl_module.finite())
         self._steps += len(penalties)
         fits = [self._fit(t, losses[k], penalties[:, k]) for k, t in enumerate(self.tracks)]
         self._measure(epoch, fits)
@@ -124,16 +123,14 @@ class Recorder(Callback):
         self._progress(epoch)
         trainer.should_stop = all(track.done for track in self.tracks)
 
-    def _divergence(self, track: Track, losses: Tensor, penalties: Tensor) -> int | None:
-        """Return the first step of this epoch with a non-finite loss or, at its end, weight."""
-        sizes = _batch_sizes(len(losses), track.data.batch_size)
-        bad = ~torch.isfinite(penalties)
-        if not torch.isfinite(losses).all():
-            bad |= torch.stack([~torch.isfinite(batch).all() for batch in losses.split(sizes)])
-        if bad.any():
-            return self._steps + int(bad.nonzero()[0]) + 1
-        finite = all(bool(torch.isfinite(p).all()) for p in track.module.parameters())
-        return None if finite else self._steps + len(penalties)
+    def _find_diverged(self, losses: Tensor, penalties: Tensor, finite: Tensor) -> None:
+        """Mark cells with a non-finite loss or penalty in this epoch, or weight at its end."""
+        sound = torch.isfinite(losses).all(1) & torch.isfinite(penalties).all(0) & finite
+        for k in (~sound).nonzero().flatten().tolist():
+            if not self.tracks[k].done:
+                self.tracks[k].diverged_at = self._steps + _first_bad_step(
+                    losses[k], penalties[:, k], self.tracks[k].data.batch_size
+                )
 
     def _fit(self, track: Track, losses: Tensor, penalties: Tensor) -> dict[str, float]:
         sizes = torch.tensor(_batch_sizes(len(losses), track.data.batch_size), dtype=torch.float64)
@@ -148,6 +145,13 @@ class Recorder(Callback):
             lr = track.module.optimizer.parameters.get("lr")
             track.history.append({"epoch": epoch, "seconds": seconds, "lr": lr, **fit, **score})
         self.seconds = (time.monotonic() - self._started) / len(self.tracks)
+
+
+def _first_bad_step(losses: Tensor, penalties: Tensor, batch_size: int) -> int:
+    """Return the first step, from 1, with a non-finite loss or penalty; the last if only a weight is."""
+    batches = losses.split(_batch_sizes(len(losses), batch_size))
+    bad = torch.stack([~torch.isfinite(batch).all() for batch in batches]) | ~torch.isfinite(penalties)
+    return int(bad.nonzero()[0]) + 1 if bad.any() else len(batches)
 
 
 def _batch_sizes(samples: int, batch_size: int) -> list[int]:
@@ -169,36 +173,44 @@ def evaluate(tracks: Sequence[Track], splits: Sequence[str] = SPLITS) -> list[di
             groups.setdefault(_same_samples(track.data, split), []).append(k)
         for members in groups.values():
             totals = _tallies([tracks[k] for k in members], split)
-            for k, total in zip(members, totals, strict=True):
+            for k, total in zip(members, totals.tolist(), strict=True):
                 scores = summarize(tracks[k].module.task, total)
-                results[k].update({f"{split}_{name}": float(value) for name, value in scores.items()})
+                results[k].update({f"{split}_{name}": value for name, value in scores.items()})
     return results
 
 
 def _same_samples(data: TensorDataModule, split: str) -> int:
-    """Return a key that is equal for data modules of which this split is equal: official test sets are shared."""
+    """Return a key that is equal for data modules with equal splits: official test sets are shared."""
     official = split == "test" and data.test.inputs is not data.train.inputs
     return id(data.test.inputs) if official else id(data)
 
 
-def _tallies(tracks: Sequence[Track], split: str) -> list[Tensor]:
-    """Sum up the split, which the tracks share, chunk by chunk: inputs are converted once for all."""
-    data = tracks[0].data
+def _tallies(tracks: Sequence[Track], split: str) -> Tensor:
+    """Sum up the split, which the tracks share, chunk by chunk: (tracks, fields), see `tally`."""
+    data, task = tracks[0].data, tracks[0].module.task
     part = getattr(data, split)
     indices = training_subset(data) if split == "train" else part.indices
-    totals = [torch.zeros(len(FIELDS), dtype=torch.float64) for _ in tracks]
-    training = [track.module.training for track in tracks]
-    for track in tracks:
-        track.module.eval()
-    for chunk in indices.split(EVALUATION_ROWS):
-        inputs = data.float_inputs(part.inputs.index_select(0, chunk))
-        targets = part.targets.index_select(0, chunk)
-        for track, total in zip(tracks, totals, strict=True):
-            outputs = track.module(inputs)
-            total += tally(track.module.task, outputs, targets, track.module.losses(outputs, targets))
-    for track, mode in zip(tracks, training, strict=True):
-        track.module.train(mode)
-    return totals
+    total = torch.zeros(len(tracks), len(FIELDS), dtype=torch.float64)
+    with _evaluating([track.module for track in tracks]):
+        for chunk in indices.split(EVALUATION_ROWS):
+            inputs = data.float_inputs(part.inputs.index_select(0, chunk))
+            targets = part.targets.index_select(0, chunk)
+            outputs = torch.cat([track.module(inputs) for track in tracks])
+            repeated = targets.repeat(len(tracks), *[1] * (targets.dim() - 1))
+            losses = tracks[0].module.losses(outputs, repeated)
+            total += tally(task, outputs, repeated, losses, members=len(tracks))
+    return total
+
+
+@contextmanager
+def _evaluating(modules: Sequence[SupervisedModule]) -> Iterator[None]:
+    """Put modules in eval mode, and back; a pack's members are always in eval mode."""
+    switched = [module for module in modules if module.training]
+    for module in switched:
+        module.eval()
+    yield
+    for module in switched:
+        module.train()
 
 
 def training_subset(data: TensorDataModule) -> Tensor:

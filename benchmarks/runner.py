@@ -34,14 +34,14 @@ class Options:
     Args:
         data_dir: where data are looked for first.
         workers: worker processes; None takes one a core.
-        pack_size: cells in a pack at most; 1 trains every cell alone.
+        pack_size: cells in a pack at most; 1 trains every cell alone; None lets the network decide.
         mix: reuse records of another torch version or class of processor.
         skip_unavailable: leave devices and data that cannot be had out of the plan.
     """
 
     data_dir: Path | None = None
     workers: int | None = None
-    pack_size: int = packing.PACK_SIZE
+    pack_size: int | None = None
     mix: bool = False
     skip_unavailable: bool = False
 
@@ -95,9 +95,14 @@ def make_plan(suite: Suite, store: Store, options: Options, *, ask_why_alone: bo
     if not options.mix:
         _refuse_other_builds(store, done)
     todo = [cell for cell in cells if cell.id not in done and unavailable(cell.device) is None]
-    size = max(1, min(options.pack_size, -(-len(todo) // options.processes)))
     obstacles = _obstacles(todo) if ask_why_alone else {}
-    return Plan(suite, tuple(cells), done, tuple(packing.plan(todo, size, obstacles)), tuple(left_out))
+    return Plan(
+        suite,
+        tuple(cells),
+        done,
+        tuple(packing.plan(todo, options.pack_size, workers=options.processes, obstacles=obstacles)),
+        tuple(left_out),
+    )
 
 
 def _obstacles(cells: Sequence[Cell]) -> dict[str, str]:

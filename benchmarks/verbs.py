@@ -14,7 +14,7 @@ from rich.table import Table
 
 from recipebench.benchmarks import environment, runner
 from recipebench.benchmarks.cells import expand
-from recipebench.benchmarks.packs import PACK_SIZE, Pack
+from recipebench.benchmarks.packs import Pack
 from recipebench.benchmarks.progress import ProgressView
 from recipebench.benchmarks.records import CELL, cell_of
 from recipebench.benchmarks.reporting import write_report
@@ -50,7 +50,7 @@ class RunRequest:
     out: Path | None = None
     data_dir: Path | None = None
     workers: int | None = None
-    pack_size: int = PACK_SIZE
+    pack_size: int | None = None
     device: str | None = None
     seeds: int | None = None
     skip_unavailable: bool = False

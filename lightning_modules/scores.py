@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -10,42 +12,49 @@ FIELDS = ("samples", "loss", "correct", "squared_error", "target", "target_squar
 """What a tally sums up, in this order."""
 
 
-def tally(task: str, outputs: Tensor, targets: Tensor, losses: Tensor) -> Tensor:
-    """Sum up one batch: (6,) float64, see `FIELDS`; tallies of batches are added.
+def tally(task: str, outputs: Tensor, targets: Tensor, losses: Tensor, members: int = 1) -> Tensor:
+    """Sum up one batch for each of several models: (members, 6) float64, see `FIELDS`.
+
+    The batches of the members follow each other, so that all but the sums is done once. Each sum is
+    over one member's numbers alone: its bits do not depend on the others. Tallies are added.
 
     Args:
         task: `classification` or `regression`.
-        outputs: (batch, out_features) logits or predictions.
-        targets: (batch,) int64 or (batch, 1) float32.
-        losses: (batch,) the loss of each sample.
+        outputs: (members * batch, out_features) logits or predictions.
+        targets: (members * batch,) int64 or (members * batch, 1) float32.
+        losses: (members * batch,) the loss of each sample.
+        members: number of models.
     """
-    samples = torch.tensor(float(len(losses)), dtype=torch.float64)
-    zero = torch.zeros((), dtype=torch.float64)
-    loss = losses.double().sum()
+    total = torch.zeros(members, len(FIELDS), dtype=torch.float64)
+    total[:, 0] = len(losses) // members
+    total[:, 1] = _sums(losses.double(), members)
     if task == "classification":
-        correct = (outputs.argmax(1) == targets).sum().double()
-        return torch.stack([samples, loss, correct, zero, zero, zero])
-    wide = targets.double()
-    error = (outputs - targets).double().square().sum()
-    return torch.stack([samples, loss, zero, error, wide.sum(), wide.square().sum()])
+        total[:, 2] = (outputs.argmax(1) == targets).view(members, -1).sum(1)
+    else:
+        wide = targets.double()
+        total[:, 3] = _sums((outputs - targets).double().square(), members)
+        total[:, 4] = _sums(wide, members)
+        total[:, 5] = _sums(wide.square(), members)
+    return total
 
 
-def summarize(task: str, total: Tensor) -> dict[str, Tensor]:
-    """Turn a tally into {loss, accuracy} or {loss, mse, r2}, float64 scalars.
+def _sums(values: Tensor, members: int) -> Tensor:
+    return torch.stack([part.sum() for part in values.view(members, -1).unbind()])
+
+
+def summarize(task: str, total: Sequence[float]) -> dict[str, float]:
+    """Turn one member's tally into {loss, accuracy} or {loss, mse, r2}.
 
     Example:
         >>> batch = tally("classification", torch.eye(2), torch.tensor([0, 0]), torch.tensor([0.25, 0.75]))
-        >>> {name: float(value) for name, value in summarize("classification", batch).items()}
+        >>> summarize("classification", batch[0].tolist())
         {'loss': 0.5, 'accuracy': 0.5}
     """
-    samples, loss, correct, error, target, squared = total.unbind()
+    samples, loss, correct, error, target, squared = total
     if task == "classification":
         return {"loss": loss / samples, "accuracy": correct / samples}
-    return {
-        "loss": loss / samples,
-        "mse": error / samples,
-        "r2": 1 - error / (squared - target.square() / samples),
-    }
+    spread = squared - target * target / samples
+    return {"loss": loss / samples, "mse": error / samples, "r2": 1 - error / spread}
 
 
 class Scores(Metric):
@@ -66,8 +75,9 @@ class Scores(Metric):
 
     def update(self, outputs: Tensor, targets: Tensor, losses: Tensor) -> None:
         """Add a batch; see `tally`."""
-        self.total += tally(self.task, outputs, targets, losses)
+        self.total += tally(self.task, outputs, targets, losses)[0]
 
     def compute(self) -> dict[str, Tensor]:
-        """Return the scores of all batches so far; see `summarize`."""
-        return summarize(self.task, self.total)
+        """Return the scores of all batches so far, float64 scalars; see `summarize`."""
+        scores = summarize(self.task, self.total.tolist())
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in scores.items()}

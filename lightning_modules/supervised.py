@@ -79,6 +79,10 @@ class SupervisedModule(LightningModule):
         """Return the weight matrices, in the order of the layers."""
         return [layer.weight for layer in self.network.modules() if isinstance(layer, nn.Linear)]
 
+    def finite(self) -> Tensor:
+        """Return whether all parameters are finite, (1,) bool; a pack returns one value a member."""
+        return torch.stack([torch.isfinite(p).all() for p in self.parameters()]).all().unsqueeze(0)
+
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Return the mean loss plus penalty to minimize, and for the record the losses and the penalty."""
         inputs, targets = batch

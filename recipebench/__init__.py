@@ -46,7 +46,7 @@ def run(
     out: str | Path | None = None,
     data_dir: str | Path | None = None,
     workers: int | None = None,
-    pack_size: int = 32,
+    pack_size: int | None = None,
     device: str | None = None,
     seeds: int | None = None,
     skip_unavailable: bool = False,
@@ -61,7 +61,8 @@ def run(
         out: report folder; `<store>/reports/<suite>` by default.
         data_dir: where data are looked for first.
         workers: worker processes; one a core by default.
-        pack_size: cells in a pack at most; 1 trains every cell alone. No result depends on it.
+        pack_size: cells in a pack at most; 1 trains every cell alone; by default 16 to 64, as the
+            network is large or small. No result depends on it.
         device: a device in place of the suite's.
         seeds: seeds 0 … seeds - 1 in place of the suite's.
         skip_unavailable: leave devices and data that cannot be had out of the plan.

@@ -57,9 +57,15 @@ class Contents:
         present = set(self.cells["data"])
         return [label for label in frames.levels(self.cells, "data") if label in present]
 
+    @property
     def compared(self) -> list[str]:
-        """The factors that have at least two levels."""
-        return [f for f in self.factors if self.cells[f].nunique() > 1] or self.factors[:1]
+        """The factors that have at least two levels; the first one if none has."""
+        return frames.compared(self.cells)
+
+    @property
+    def fixed(self) -> list[tuple[str, str]]:
+        """The factors with a single level, and that level."""
+        return [(f, self.levels(f)[0]) for f in self.factors if self.cells[f].nunique() == 1]
 
     def levels(self, factor: str) -> list[str]:
         """The levels of a factor that have cells, in declared order."""
@@ -82,7 +88,7 @@ def contents(
         tables.best(recipes, suite),
         tables.spreads(means),
     )
-    compared = [f for f in frames.factors(cells) if cells[f].nunique() > 1]
+    compared = [f for f in frames.compared(cells) if cells[f].nunique() > 1]
     return Contents(
         suite=suite,
         environments=environments,
@@ -112,7 +118,7 @@ def _curves(
 ) -> dict[tuple[str, str, str], pd.DataFrame]:
     if history.empty:
         return {}
-    names = [f for f in frames.factors(cells) if cells[f].nunique() > 1] or frames.factors(cells)[:1]
+    names = frames.compared(cells)
     wanted: dict[str, list[str]] = {}
     for label in frames.levels(cells, "data"):
         for measure in measures(label, suite):

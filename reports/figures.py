@@ -43,7 +43,7 @@ def files(contents: Contents, slots: Slots) -> dict[str, str]:
             spec = slots[f"pairs-{position}"][_pair_choice(contents, pair)]
             names = "-".join(wording.slug(factor) for factor in pair)
             found[f"pairs-{name}-{names}.svg"] = charts.svg(_heatmap_figure(contents, spec, label, pair))
-        for place, factor in enumerate(contents.compared() if contents.curves else ()):
+        for place, factor in enumerate(contents.compared if contents.curves else ()):
             both = {split: slots[f"curves-{position}-{split}"][f"{place}-0"] for split in CURVE_SPLITS}
             drawing = charts.svg(_curve_figure(both, f"{label}: {factor_heading(factor, contents)}"))
             found[f"curves-{name}-{wording.slug(factor)}.svg"] = drawing
@@ -68,7 +68,7 @@ def _pair_slots(contents: Contents) -> Slots:
 
 
 def _pair_choice(contents: Contents, pair: tuple[str, str]) -> str:
-    compared = contents.compared()
+    compared = contents.compared
     return "-".join(str(compared.index(factor)) for factor in pair)
 
 
@@ -86,7 +86,7 @@ def _curve_slots(contents: Contents) -> Slots:
 def _curve_choices(
     contents: Contents, label: str, split: str, epochs: list[int]
 ) -> Iterator[tuple[str, Spec]]:
-    for place, factor in enumerate(contents.compared()):
+    for place, factor in enumerate(contents.compared):
         for rank, measure in enumerate(measures(label, contents.suite)):
             frame = charts.frame_of(pd.concat(_panels(contents, label, factor, measure).values()), measure)
             rows = _panels(contents, label, factor, measure)[split]
@@ -118,6 +118,7 @@ def _heatmap_figure(contents: Contents, spec: Spec, label: str, pair: tuple[str,
 
 def _forest(contents: Contents, label: str) -> Spec:
     here = contents.means[contents.means["data"] == label]
+    here = here[here["factor"].isin(contents.compared)]
     frame = charts.forest_frame(here)
     groups = {
         factor_heading(str(factor), contents): [str(level) for level in part["level"]]

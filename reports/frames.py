@@ -25,8 +25,8 @@ def cells(records: pd.DataFrame, suite: SuiteInfo) -> pd.DataFrame:
     """Return one row a cell, in declared order: its levels as ordered categories, and its score.
 
     The score is the endpoint of an ok cell, chance level for a diverged one and for an infinite
-    endpoint, NaN for a gap (failed, missing, or ok without a number). Whatever else differs between cells (model, batch size …) joins
-    the recipe as a factor.
+    endpoint, NaN for a gap (failed, missing, or ok without a number). Whatever else differs between
+    cells (model, batch size …) joins the recipe as a factor.
 
     Args:
         records: one row a cell, columns as written by a run.
@@ -60,6 +60,12 @@ def cells(records: pd.DataFrame, suite: SuiteInfo) -> pd.DataFrame:
 def factors(cells: pd.DataFrame) -> list[str]:
     """Return the columns that make up a recipe: all ordered categoricals but `data`."""
     return [str(c) for c in cells if isinstance(cells[c].dtype, pd.CategoricalDtype) and c != "data"]
+
+
+def compared(cells: pd.DataFrame) -> list[str]:
+    """Return the factors that have at least two levels; the first factor if none has."""
+    names = factors(cells)
+    return [name for name in names if cells[name].nunique() > 1] or names[:1]
 
 
 def levels(cells: pd.DataFrame, factor: str) -> list[str]:

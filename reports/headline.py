@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from recipebench.reports import wording
-from recipebench.reports.frames import STATUSES, endpoint, factors
+from recipebench.reports.frames import STATUSES, compared, endpoint
 from recipebench.reports.suite_info import SuiteInfo
 from recipebench.reports.tables import UNRECORDED
 
@@ -30,7 +30,7 @@ def sentences(
     found = [what_was_run(counts, suite)]
     widest = {row["data"]: widest_factor(row, suite) for _, row in spreads.drop_duplicates("data").iterrows()}
     for _, row in best[best["place"] == 1].iterrows():
-        told = [best_recipe(row, factors(cells), suite), widest.get(row["data"], "")]
+        told = [best_recipe(row, compared(cells), suite), widest.get(row["data"], "")]
         found.append(" ".join(filter(None, told)))
     return found
 

@@ -56,11 +56,12 @@ def policy(styles: list[str], scripts: list[str]) -> str:
 
 def _sections(contents: Contents) -> dict[str, Any]:
     suite, drawn = contents.suite, figures.drawn_epochs(contents)
-    compared = contents.compared()
+    compared = contents.compared
     total = contents.counts.iloc[-1]
     return {
         "suite": suite,
         "headline": contents.headline,
+        "fixed": ", ".join(f"{factor} {level}" for factor, level in contents.fixed),
         "totals": [(name, wording.count(total[name])) for name in ("planned", *STATUSES)],
         "seeds": ", ".join(map(str, suite.seeds)),
         "untuned": not suite.rates_tuned and "optimizer" in contents.factors,

@@ -107,7 +107,7 @@ def factor_means(contents: Contents, label: str) -> View:
     here = contents.means[contents.means["data"] == label]
     frame = charts.forest_frame(here)
     groups = []
-    for factor in contents.factors:
+    for factor in contents.compared:
         rows = [_mean_row(r, ["level"], goal, frame) for _, r in here[here["factor"] == factor].iterrows()]
         groups.append(Group(factor_heading(factor, contents), rows))
     caption = (
@@ -141,8 +141,8 @@ def best(contents: Contents, label: str) -> View:
         f"They were found by the endpoint itself, so the first means are optimistic."
         + (f" {wording.count_of(fewer, 'recipe')} with fewer seeds left out." if fewer else "")
     )
-    rows = [_mean_row(r, ["place", *contents.factors], goal, frame) for _, r in here.iterrows()]
-    texts = ["#", *contents.factors]
+    rows = [_mean_row(r, ["place", *contents.compared], goal, frame) for _, r in here.iterrows()]
+    texts = ["#", *contents.compared]
     return _mean_view(f"best-{wording.slug(label)}", caption, texts, goal, frame, [Group("", rows)])
 
 
@@ -151,9 +151,9 @@ def recipes(contents: Contents) -> View:
     rows = []
     for _, r in contents.recipes.head(MOST_ROWS).iterrows():
         measure = endpoint(str(r["data"]), contents.suite).measure
-        row = _row([r["data"], *(r[f] for f in contents.factors)], [r["n"], r["diverged"], r["gaps"]])
+        row = _row([r["data"], *(r[f] for f in contents.compared)], [r["n"], r["diverged"], r["gaps"]])
         mean, ends = wording.with_unit(r["mean"], measure), interval(r["low"], r["high"], measure)
-        at = 1 + len(contents.factors)
+        at = 1 + len(contents.compared)
         texts, values = list(row.texts), list(row.values)
         texts[at:at], values[at:at] = [mean, ends], [_sortable(r["mean"]), _sortable(r["low"])]
         rows.append(Row(texts, values))
@@ -162,13 +162,15 @@ def recipes(contents: Contents) -> View:
     rates = "" if contents.suite.rates_tuned else f" Optimizers {DEFAULT_RATES}."
     caption = f"Every recipe in declared order: mean endpoint and {INTERVAL}, n seeds.{rates}{part}"
     columns = ["mean", "95 % interval", "n", "diverged", "gaps"]
-    return _view("all_recipes", caption, ["data", *contents.factors], columns, [Group("", rows)])
+    return _view("all_recipes", caption, ["data", *contents.compared], columns, [Group("", rows)])
 
 
 def outcomes(contents: Contents) -> View:
     """Show how many cells of each level diverged, failed or are missing."""
     groups = []
     for factor, part in contents.outcomes.groupby("factor", sort=False):
+        if factor not in ("data", *contents.compared):
+            continue
         rows = []
         for _, r in part.iterrows():
             row = _row([r["level"]], [r[c] for c in ("cells", *STATUSES)])

@@ -67,9 +67,9 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("mnist", (128, 64), 128, 1, 32),
-    Setting("mnist", (128, 64), 32, 1, 32),
-    Setting("digits", (32,), 32, 20, 32),
+    Setting("mnist", (128, 64), 128, 1, 19),
+    Setting("mnist", (128, 64), 32, 1, 19),
+    Setting("digits", (32,), 32, 20, 64),
 )
 
 

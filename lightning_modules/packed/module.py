@@ -89,6 +89,10 @@ class PackedModule(LightningModule):
         self._optimizers = pack_optimizers(self.stack, self.members, OPTIMIZERS)
         return self._optimizers
 
+    def finite(self) -> Tensor:
+        """Return for each member whether all its parameters are finite: (K,) bool."""
+        return torch.isfinite(self.stack.values).all(1)
+
     def training_step(self, batch: Iterable[tuple[Inputs, Tensor]], batch_idx: int) -> dict[str, Tensor]:
         """Train on a block of batches; return losses (K, samples of the block) and penalties (steps, K)."""
         losses, penalties = zip(*(self.step(inputs, targets) for inputs, targets in batch), strict=True)

@@ -106,7 +106,7 @@ def test_a_cell_that_stopped_early_keeps_its_last_values() -> None:
     found = frames.history_of(history, cells, "validation_loss")
 
     np.testing.assert_array_equal(found.to_numpy(), [[3, 2, 2, 2], [5, np.nan, 4, np.nan]])
-    assert found.columns.tolist() == [1, 2, 3, 4]
+    assert [int(str(c)) for c in found.columns] == [1, 2, 3, 4]
 
 
 def _change(records: pd.DataFrame, column: str, value: object) -> pd.DataFrame:

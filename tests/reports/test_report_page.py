@@ -212,6 +212,19 @@ def test_no_history_and_no_factors_still_make_a_page() -> None:
     assert not any("data-slot" in element for element in outline.elements)
 
 
+def test_a_factor_with_one_level_is_told_once(make_card: Callable[..., Any]) -> None:
+    factors = {"model": (Choice("mlp", {}),), "activation": (Choice("relu", {}), Choice("sigmoid", {}))}
+    card = make_card(data=("digits",), factors=factors, seeds=2, troubled=False)
+
+    found = contents(*card)
+    texts = Outline(_render(found)).texts
+
+    assert found.compared == ["activation"]
+    assert texts.count("model mlp") == 1
+    assert "mlp" not in texts
+    assert ", reached by relu." in found.headline[1]
+
+
 def test_infinite_losses_still_make_a_page(make_card: Callable[..., Any]) -> None:
     card = make_card(data=("synthetic_regression",), seeds=2, epochs=2, troubled=False)
     history = card.history.copy()
