@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -12,13 +13,25 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import recipebench
 from recipebench.benchmarks.packs import Pack
 
+COMMAND = (sys.executable, "-P", "-m", "recipebench.benchmarks.worker")
+"""How a worker is started."""
+
 DEATHS = 2
 """How often a pack may lose its worker before it is halved, or, of one cell, given up."""
+
+LAST_LINES = 100
+"""Lines of a worker's standard error that are kept, to say why it died; nobody sees them otherwise."""
+
+GRACE = 5.0
+"""Seconds that a worker which has closed its output is given to end by itself."""
+
+Message = dict[str, Any]
+"""What is sent to a worker or comes from it."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +46,7 @@ class Event:
         records: one row a cell (`done`).
         history: their rows by epoch (`done`).
         reason: in one line (`retried`, `failed`).
-        traceback: where the worker raised, or empty (`failed`).
+        traceback: where the worker raised, or what it said before it died (`failed`).
     """
 
     kind: str
@@ -55,9 +68,9 @@ class LocalExecutor:
     """
 
     def __init__(self, workers: int, data_dir: Path | None = None) -> None:
-        self._data_dir = str(data_dir) if data_dir else None
-        self._workers = [_Worker(number) for number in range(workers)]
-        self._events: queue.SimpleQueue[tuple[int, Pack, dict[str, Any]]] = queue.SimpleQueue()
+        self._data_dir = data_dir
+        self._workers = [_Worker() for _ in range(workers)]
+        self._events: queue.SimpleQueue[tuple[int, Pack, Message]] = queue.SimpleQueue()
 
     def __enter__(self) -> LocalExecutor:
         return self
@@ -65,6 +78,8 @@ class LocalExecutor:
     def __exit__(self, *exception: object) -> None:
         for worker in self._workers:
             worker.kill()
+        for worker in self._workers:
+            worker.bury()
 
     def run(self, packs: Sequence[Pack]) -> Iterator[Event]:
         """Train all packs and yield what happens, until every cell is done or failed.
@@ -91,7 +106,7 @@ class LocalExecutor:
                 yield self._after_failure(number, pack, message, waiting, deaths)
 
     def _after_failure(
-        self, number: int, pack: Pack, message: dict[str, Any], waiting: deque[Pack], deaths: dict[Pack, int]
+        self, number: int, pack: Pack, message: Message, waiting: deque[Pack], deaths: dict[Pack, int]
     ) -> Event:
         deaths[pack] = deaths.get(pack, 0) + (message["kind"] == "died")
         if message["kind"] == "died" and deaths[pack] < DEATHS:
@@ -99,13 +114,11 @@ class LocalExecutor:
         elif len(pack.cells) > 1:
             waiting.extend(pack.halves())
         else:
-            return Event(
-                "failed", number, pack, reason=message["reason"], traceback=message.get("traceback", "")
-            )
+            return Event("failed", number, pack, reason=message["reason"], traceback=message["traceback"])
         return Event("retried", number, pack, reason=message["reason"])
 
     def _start(self, number: int, pack: Pack) -> None:
-        request = {"cells": [cell.to_json() for cell in pack.cells], "data_dir": self._data_dir}
+        request = training_request(pack, self._data_dir)
 
         def converse() -> None:
             for message in self._workers[number].ask(request):
@@ -114,50 +127,127 @@ class LocalExecutor:
         threading.Thread(target=converse, daemon=True).start()
 
 
+def training_request(pack: Pack, data_dir: Path | None) -> Message:
+    """Return what a worker is asked for the records and histories of a pack."""
+    return {
+        "cells": [cell.to_json() for cell in pack.cells],
+        "data_dir": str(data_dir) if data_dir else None,
+    }
+
+
+def ask_once(request: Message) -> Message:
+    """Start a worker for one request and return its last answer: `done`, `error` or `died`."""
+    worker = _Worker()
+    try:
+        *_, last = worker.ask(request)
+    finally:
+        worker.kill()
+        worker.bury()
+    return last
+
+
 class _Worker:
     """One worker process, started when it is first needed and again after it died."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self._said: deque[str] = deque(maxlen=LAST_LINES)
+        self._closed = False
+        self._starting, self._talking = threading.Lock(), threading.Lock()
 
-    def ask(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def ask(self, request: Message) -> Iterator[Message]:
         """Send a request and yield the answers; the last is `done`, `error` or `died`."""
-        process = self._alive()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
-            for line in process.stdout:
-                if not line.endswith("\n"):
-                    break  # it died while it wrote
-                message = json.loads(line)
-                if message["kind"] != "ready":
-                    yield message
-                if message["kind"] in ("done", "error"):
-                    return
-        except BrokenPipeError:
-            pass  # it died before it read the request; said below
-        yield {"kind": "died", "reason": _cause(process.wait())}
+        with self._talking:
+            try:
+                yield from self._converse(self._alive(), json.dumps(request))
+            except (OSError, ValueError) as error:  # it did not start, or what it wrote is no message
+                self._end(grace=0)
+                reason = f"worker lost: {type(error).__name__}: {error}"
+                yield {"kind": "died", "reason": reason, "traceback": ""}
 
     def kill(self) -> None:
-        """End the process, whatever it does."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        """End the process, whatever it does; none is started any more."""
+        with self._starting:
+            self._closed = True
+            process = self._process
+        if process is not None:
+            process.kill()
+
+    def bury(self) -> None:
+        """Wait until the process that was killed is gone, and close its pipes."""
+        with self._talking:
+            self._end(grace=0)
+
+    def _converse(self, process: subprocess.Popen[str], request: str) -> Iterator[Message]:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):  # it died before it read the request; said below
+            process.stdin.write(request + "\n")
+            process.stdin.flush()
+        for line in process.stdout:
+            if not line.endswith("\n"):
+                break  # it died while it wrote
+            message = json.loads(line)
+            if message["kind"] != "ready":
+                yield message
+            if message["kind"] in ("done", "error"):
+                return
+        code = self._end(grace=GRACE)
+        yield {"kind": "died", "reason": self._cause(code), "traceback": "".join(self._said)}
 
     def _alive(self) -> subprocess.Popen[str]:
-        if self._process is None or self._process.poll() is not None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "recipebench.benchmarks.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                encoding="utf-8",
-                env=_environment(),
-            )
-        return self._process
+        if self._process is not None and self._process.poll() is not None:
+            self._end(grace=0)
+        with self._starting:
+            if self._closed:
+                raise OSError("the run is over")
+            if self._process is None:
+                self._said.clear()
+                self._process = subprocess.Popen(
+                    COMMAND,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    encoding="utf-8",
+                    errors="replace",
+                    env=_environment(),
+                )
+                assert self._process.stderr is not None
+                self._listener = threading.Thread(
+                    target=self._listen, args=[self._process.stderr], daemon=True
+                )
+                self._listener.start()
+            return self._process
+
+    def _listen(self, stream: IO[str]) -> None:
+        """Keep the last lines of what the worker and the libraries in it say."""
+        with stream:
+            self._said.extend(stream)
+
+    def _end(self, *, grace: float) -> int:
+        """Wait for the process to end, kill it after `grace` seconds, close its pipes; return its exit code."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        try:
+            code = process.wait(grace)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        self._listener.join(GRACE)
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(OSError):  # what it had not read
+                pipe.close()
+        return code
+
+    def _cause(self, code: int) -> str:
+        if code == -9:
+            return "worker killed by signal 9 (out of memory, if nobody killed it)"
+        if code < 0:
+            return f"worker killed by signal {-code}"
+        last = " ".join(self._said[-1].split()) if self._said else "it said nothing"
+        return f"worker ended with exit code {code}: {last}"[:500]
 
 
 def _environment() -> dict[str, str]:
@@ -165,9 +255,3 @@ def _environment() -> dict[str, str]:
     home = str(Path(recipebench.__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     return {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": path}
-
-
-def _cause(code: int) -> str:
-    if code == -9:
-        return "worker killed by signal 9 (out of memory, if nobody killed it)"
-    return f"worker killed by signal {-code}" if code < 0 else f"worker ended with exit code {code}"

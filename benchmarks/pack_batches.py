@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recipebench.datamodules import TensorDataModule
-from recipebench.lightning_modules.packed.layers import Inputs
+from recipebench.lightning_modules.packed import Inputs
 
 STEPS_PER_BLOCK = 64
 """Steps between two returns to the trainer, which updates progress and handles interrupts there."""

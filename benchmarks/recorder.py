@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -15,6 +15,7 @@ from torch import Tensor
 from recipebench.benchmarks.records import SPLITS
 from recipebench.datamodules import TensorDataModule
 from recipebench.lightning_modules import SupervisedModule
+from recipebench.lightning_modules.packed import PackedModule
 from recipebench.lightning_modules.scores import FIELDS, summarize, tally
 from recipebench.seeds import seed_for
 
@@ -113,7 +114,8 @@ class Recorder(Callback):
         epoch = trainer.current_epoch + 1
         losses, penalties = torch.cat(self._losses, 1), torch.cat(self._penalties)
         self._losses, self._penalties = [], []
-        self._find_diverged(losses, penalties, pl_module.finite())
+        finite = cast("SupervisedModule | PackedModule", pl_module).finite()
+        self._find_diverged(losses, penalties, finite)
         self._steps += len(penalties)
         fits = [self._fit(t, losses[k], penalties[:, k]) for k, t in enumerate(self.tracks)]
         self._measure(epoch, fits)

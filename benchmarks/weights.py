@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from recipebench.benchmarks.cells import Cell
+from recipebench.benchmarks.store_files import write_files
 from recipebench.benchmarks.training import plain_module, train
 
 
@@ -18,12 +19,12 @@ def export(cell: Cell, at: str, out: Path, data_dir: Path | None) -> None:
         cell: what to train.
         at: `start` (untrained), `end` (after the last epoch; for early stopping the restored best
             weights) or `best` (the epoch of the lowest validation loss).
-        out: the file.
+        out: the file; its folder is made if need be.
         data_dir: where data are looked for first.
     """
-    torch.set_num_threads(1)
+    content = save(_state(cell, at, data_dir), metadata={"cell_id": cell.id, "at": at})
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_file(_state(cell, at, data_dir), out, metadata={"cell_id": cell.id, "at": at})
+    write_files({out: content})
 
 
 def _state(cell: Cell, at: str, data_dir: Path | None) -> dict[str, torch.Tensor]:

@@ -1,7 +1,8 @@
 """A worker process: reads packs as lines of JSON, trains them with one thread, writes what was measured.
 
 Run as `python -m recipebench.benchmarks.worker`; the executor starts it. Lines on standard input are
-requests; messages go to the descriptor that was standard output, which nothing else can write to.
+requests: `{cells, data_dir}`, and `weights: {at, out}` where the weights of the one cell are wanted.
+Messages go to the descriptor that was standard output, which nothing else can write to.
 When standard input closes, because the parent is gone, the process ends at once.
 """
 
@@ -18,7 +19,10 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from recipebench.benchmarks.cells import Cell
 
 Send = Callable[[dict[str, Any]], None]
 
@@ -64,25 +68,32 @@ def _serve(request: dict[str, Any], send: Send) -> None:
     try:
         cells = [Cell.from_json(cell) for cell in request["cells"]]
         data_dir = Path(request["data_dir"]) if request["data_dir"] else None
-        records, history = _train(cells, data_dir, send)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if weights := request.get("weights"):
+                answer = _export(cells[0], data_dir, **weights)
+            else:
+                answer = _train(cells, data_dir, send)
     except Exception as error:  # whatever a recipe raises becomes a row that says so
         send({"kind": "error", "reason": _reason(error), "traceback": traceback.format_exc()})
     else:
-        send({"kind": "done", "records": records, "history": history})
+        send({"kind": "done", **answer})
 
 
-def _train(
-    cells: list[Any], data_dir: Path | None, send: Send
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _export(cell: Cell, data_dir: Path | None, *, at: str, out: str) -> dict[str, Any]:
+    from recipebench.benchmarks import weights
+
+    weights.export(cell, at, Path(out), data_dir)
+    return {}
+
+
+def _train(cells: list[Cell], data_dir: Path | None, send: Send) -> dict[str, Any]:
     from recipebench.benchmarks import training
     from recipebench.benchmarks.environment import build
     from recipebench.benchmarks.records import record
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        results = training.train(cells, data_dir, lambda epoch: send({"kind": "epoch", "epoch": epoch}))
     records, history = [], []
-    for result in results:
+    for result in training.train(cells, data_dir, lambda epoch: send({"kind": "epoch", "epoch": epoch})):
         track = result.track
         samples = len(track.data.train.indices)
         records.append(
@@ -98,14 +109,14 @@ def _train(
             )
         )
         history += [{"cell_id": result.cell.id, **row} for row in track.history]
-    return records, history
+    return {"records": records, "history": history}
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
         return "out of memory"
     text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"[:500]
+    return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
 
 
 if __name__ == "__main__":

@@ -155,8 +155,9 @@ class Catalog(Mapping[str, Level]):
         """
         if isinstance(spec, Choice):
             spec = {spec.name: dict(spec.parameters)}
+        given: object = {}
         if isinstance(spec, str):
-            name, given = spec, {}
+            name = spec
         elif isinstance(spec, Mapping) and len(spec) == 1:
             ((name, given),) = spec.items()
             given = {} if given is None else given

@@ -17,11 +17,14 @@ must come close. `--scaling` compares two workers with two plain loops of matrix
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import logging
 import multiprocessing
 import platform
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
@@ -101,7 +104,7 @@ def _optimizer(name: str, network: nn.Module) -> torch.optim.Optimizer:
 
 
 class Bench:
-    """The arms of one setting; each call trains from the same start and returns seconds for a cell and step."""
+    """The arms of one setting; each call trains from the same start and returns seconds a cell and step."""
 
     def __init__(self, setting: Setting, optimizer: str, data_dir: Path | None) -> None:
         self.setting = setting
@@ -197,7 +200,7 @@ class Bench:
         """
         data = self.data[0]
         widths = [data.in_features, *self.setting.hidden, data.out_features]
-        forward = sum(2.0 * a * b for a, b in zip(widths, widths[1:], strict=False))
+        forward = sum(2.0 * a * b for a, b in itertools.pairwise(widths))
         train = (3 * forward - 2.0 * widths[0] * widths[1]) * self.samples * self.setting.epochs
         validation = forward * len(data.validation.indices) * self.setting.epochs
         return (train + validation) / self.steps
@@ -236,15 +239,16 @@ def _validate(network: nn.Module, data: TensorDataModule) -> float:
 
 
 def _trainer(epochs: int, *callbacks: Recorder) -> Trainer:
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
     return Trainer(
         max_epochs=epochs,
         accelerator="cpu",
         devices=1,
         callbacks=list(callbacks),
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        **quiet,
     )
 
 
@@ -285,6 +289,8 @@ def ladder(setting: Setting, rounds: int, optimizer: str, data_dir: Path | None)
 
 def _loop(kind: str, barrier: Barrier, results: Any, data_dir: Path | None) -> None:
     torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     bench = Bench(SETTINGS[0], "sgd", data_dir) if kind == "packs" else None
     barrier.wait()
     rate = 1 / bench.pack() if bench else product_rate(5.0)
@@ -349,6 +355,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     print(conditions())
     if options.scaling:
         found: Any = scaling(options.rounds, options.data_dir)

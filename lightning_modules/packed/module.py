@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from recipebench.lightning_modules import regularizers
 from recipebench.lightning_modules.optimizers import ELEMENTWISE, OPTIMIZERS
+from recipebench.lightning_modules.packed.base import stacked
 from recipebench.lightning_modules.packed.layers import Inputs, PackedLinear, can_pack, pack_layer
 from recipebench.lightning_modules.packed.optimizers import pack_optimizers
 from recipebench.lightning_modules.packed.stack import ParameterStack
@@ -64,7 +65,7 @@ class PackedModule(LightningModule):
         noise_seeds: the seed of each member's noise stream.
 
     Raises:
-        ValueError: a member cannot be packed, or shapes differ.
+        ValueError: a member cannot be packed, or their networks differ.
     """
 
     def __init__(self, members: Sequence[SupervisedModule], noise_seeds: Sequence[int]) -> None:
@@ -72,6 +73,8 @@ class PackedModule(LightningModule):
         for member in members:
             if reason := obstacle(member):
                 raise ValueError(f"Cannot be packed: {reason}.")
+        if len({repr(member.network) for member in members}) > 1:
+            raise ValueError("Cannot be packed: the networks of the members differ.")
         self.automatic_optimization = False
         self.members = list(members)
         networks = [member.eval().network for member in members]
@@ -80,7 +83,8 @@ class PackedModule(LightningModule):
             pack_layer(layer, [network.get_submodule(name) for network in networks], name, self.stack)
             for name, layer in networks[0].named_children()
         ]
-        self._trained = next(i for i, layer in enumerate(self.layers) if layer.has_parameters)
+        self._first_trained = next(i for i, layer in enumerate(self.layers) if layer.has_parameters)
+        self.layers[self._first_trained].needs_input_grad = False
         self._penalized = [k for k, m in enumerate(members) if m.regularizer.name in regularizers.PENALTIES]
         self._optimizers: list[Optimizer] = []
 
@@ -112,10 +116,9 @@ class PackedModule(LightningModule):
         x = inputs
         for layer in self.layers:
             x = layer.forward(x)
-        losses, grad = self._losses(x, targets)
-        for layer in reversed(self.layers[self._trained + 1 :]):
+        losses, grad = self._losses(stacked(x), targets)
+        for layer in reversed(self.layers[self._first_trained :]):
             grad = layer.backward(grad)
-        self.layers[self._trained].backward(grad, needs_input_grad=False)
         penalties = self._penalize()
         for optimizer in self._optimizers:
             optimizer.step()
