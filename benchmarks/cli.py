@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -30,12 +30,6 @@ DeviceOption = Annotated[str | None, typer.Option("--device", help="Device in pl
 WorkersOption = Annotated[int | None, typer.Option("--workers", help="Worker processes [one a core].")]
 
 
-class Executor(StrEnum):
-    """Where packs are trained."""
-
-    local = "local"
-
-
 @app.command()
 def run(
     suite: SuiteArgument,
@@ -44,11 +38,9 @@ def run(
     data_dir: DataOption = None,
     workers: WorkersOption = None,
     pack_size: Annotated[
-        int | None, typer.Option("--pack-size", help="Cells in a pack; 1 trains each alone [16 to 64].")
+        int | None, typer.Option("--pack-size", help="Cells in a pack; 1 trains each alone [8 to 64].")
     ] = None,
-    executor: Annotated[
-        Executor, typer.Option("--executor", help="Where packs are trained.")
-    ] = Executor.local,
+    executor: Annotated[str, typer.Option("--executor", help="Where packs are trained.")] = "local",
     device: DeviceOption = None,
     seeds: SeedsOption = None,
     skip_unavailable: Annotated[
@@ -75,6 +67,7 @@ def run(
         seeds=seeds,
         skip_unavailable=skip_unavailable,
         mix=mix,
+        executor=executor,
     )
     _finish(lambda: verbs.dry_run(request) if dry_run else verbs.run(request))
 
@@ -125,7 +118,12 @@ def export(
     """Write the weights of one cell, trained again, under the plain module's names."""
     from recipebench.benchmarks import verbs
 
-    _finish(lambda: verbs.export(cell, store, data_dir, out, at))
+    def work() -> int:
+        verbs.export(cell, store, data_dir, out, at)
+        typer.echo(f"Weights: {out}")
+        return 0
+
+    _finish(work)
 
 
 @app.command()
@@ -189,6 +187,7 @@ def _finish(work: Callable[[], int]) -> NoReturn:
     try:
         code = work()
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # once more would only spoil the way out
         typer.echo("Interrupted. What is finished is kept; the same command goes on from there.", err=True)
         code = 130
     raise typer.Exit(code)

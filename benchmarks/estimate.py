@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from recipebench.benchmarks.cells import Cell
 from recipebench.benchmarks.packs import Pack, work
 from recipebench.benchmarks.speed.products import product_rate
@@ -21,8 +23,18 @@ EFFICIENCY = 0.6
 
 def estimate_seconds(packs: Sequence[Pack], workers: int) -> float:
     """Return seconds until all packs are trained: a rough figure, good to a factor of two."""
-    rate = EFFICIENCY * product_rate()
-    return sum(_seconds(cell, rate, len(pack.cells) == 1) for pack in packs for cell in pack.cells) / workers
+    rate = EFFICIENCY * _rate_of_one_thread()
+    total = sum(_seconds(cell, rate, len(pack.cells) == 1) for pack in packs for cell in pack.cells)
+    return total / max(1, min(workers, len(packs)))
+
+
+def _rate_of_one_thread() -> float:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return product_rate()
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _seconds(cell: Cell, rate: float, alone: bool) -> float:

@@ -225,7 +225,7 @@ class _Worker:
             self._said.extend(stream)
 
     def _end(self, *, grace: float) -> int:
-        """Wait for the process to end, kill it after `grace` seconds, close its pipes; return its exit code."""
+        """Wait for the process to end, after `grace` seconds kill it; return its exit code."""
         process, self._process = self._process, None
         if process is None:
             return 0

@@ -11,10 +11,10 @@ from recipebench.benchmarks.cells import Cell
 from recipebench.datamodules.catalog import facts_of, split_sizes
 from recipebench.lightning_modules.catalog import REGULARIZERS
 
-PACK_SIZES = (16, 64)
+PACK_SIZES = (8, 64)
 """Fewest and most cells in a pack unless asked otherwise."""
 
-PACK_WEIGHTS = 2**21
+PACK_WEIGHTS = 1_200_000
 """Weights in a pack, about: small networks gain from company, large ones leave the processor's cache."""
 
 
@@ -114,7 +114,8 @@ def signature(cell: Cell) -> str:
 
 def _neighborhood(cell: Cell) -> str:
     described = cell.to_json()
-    return json.dumps([described[key] for key in ("optimizer", "regularizer", "initializer", "seed")])
+    keys = ("optimizer", "regularizer", "initializer", "seed")
+    return json.dumps([described[key] for key in keys], sort_keys=True)
 
 
 def _cut(cells: Sequence[Cell], size: int) -> list[Sequence[Cell]]:

@@ -74,6 +74,6 @@ class ProgressView:
         ended = self._done == self._total
         if not self._console.is_terminal and (time.monotonic() - self._spoke > LINE_EVERY or ended):
             self._spoke = time.monotonic()
-            left = (self._total - reached) / reached * minutes if reached else float("nan")
-            line = f"{self._done} of {self._total} cells, {rate}, {left:.1f} min left"
+            left = f"{(self._total - reached) / reached * minutes:.1f} min left" if reached else "just begun"
+            line = ", ".join(filter(None, [f"{self._done} of {self._total} cells", rate, left]))
             self._console.print(line, markup=False, highlight=False)

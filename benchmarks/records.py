@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,7 +13,13 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 CELL = "cell"
-"""The column of a stored record that holds the whole cell as JSON; not among the columns of a report."""
+"""The column of a stored record that holds the whole cell as JSON."""
+
+TRACEBACK = "traceback"
+"""The column of a stored record that says where a failed cell raised."""
+
+KEPT_BACK = (CELL, TRACEBACK)
+"""Columns that the store holds and that are not among those of a report."""
 
 SPLITS = ("train", "validation", "test")
 
@@ -74,14 +81,28 @@ def record(
     return row | _scores(cell, best if cell.regularizer.name == "early_stopping" else last, best)
 
 
-def not_trained(cell: Cell, status: str, reason: str, build: Mapping[str, str]) -> Row:
+def has_blown_up(last: Row) -> bool:
+    """Whether the weights after the last epoch are such that its losses are not finite.
+
+    The weights themselves may be finite still, where the last step of the run made them huge: such a
+    cell has diverged too.
+
+    Args:
+        last: the history row of the last epoch.
+    """
+    return not (math.isfinite(last["train_loss"]) and math.isfinite(last["validation_loss"]))
+
+
+def not_trained(
+    cell: Cell, status: str, reason: str, build: Mapping[str, str | None], traceback: str = ""
+) -> Row:
     """Return the record of a cell that failed or is missing, with the reason in one line."""
-    row = _described(cell, status, reason) | {"parameters": None}
+    row = _described(cell, status, reason) | {"parameters": None, TRACEBACK: traceback or None}
     row |= {"steps": None, "pack_seconds": None, "best_epoch": None, "stopped_epoch": None, **build}
     return row | _scores(cell, None, None)
 
 
-def cell_of(row: Mapping[str, Any]) -> Cell:
+def cell_of(row: Mapping[Hashable, Any]) -> Cell:
     """Return the cell of a record, as it was trained."""
     from recipebench.benchmarks.cells import Cell
 

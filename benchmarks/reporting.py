@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,13 +12,16 @@ from recipebench.benchmarks.cells import Cell
 from recipebench.benchmarks.crossing import CATALOGS
 from recipebench.benchmarks.results import Results
 from recipebench.benchmarks.store import Store
+from recipebench.benchmarks.store_files import disk_errors
 from recipebench.benchmarks.suite import Suite
 from recipebench.datamodules.catalog import facts_of
 from recipebench.levels import Choice
 from recipebench.reports import Endpoint, SuiteInfo
 
 
-def write_report(suite: Suite, cells: Sequence[Cell], results: Results, store: Store, out: Path) -> Path:
+def write_report(
+    suite: Suite, cells: Sequence[Cell], results: Results, store: Store, out: Path, *, source: object = None
+) -> Path:
     """Write page, summary, tables, figures and frames of a suite; return the path of the page.
 
     Args:
@@ -25,15 +30,20 @@ def write_report(suite: Suite, cells: Sequence[Cell], results: Results, store: S
         results: their records and histories.
         store: where the environments of their runs are found.
         out: the folder to write to.
+        source: what the suite was loaded from, for the command that repeats it.
+
+    Raises:
+        StoreError: the disk is full or broken, or the folder cannot be written.
     """
     done = results.records.loc[results.records["torch"].notna(), "cell_id"]
-    return reports.write(
-        results.records, results.history, describe(suite, cells), out, store.environments(done)
-    )
+    info = describe(suite, cells, source)
+    with disk_errors(f"write the report to {out}"):
+        return reports.write(results.records, results.history, info, out, store.environments(done))
 
 
-def describe(suite: Suite, cells: Sequence[Cell]) -> SuiteInfo:
+def describe(suite: Suite, cells: Sequence[Cell], source: object = None) -> SuiteInfo:
     """Return what the report tells of a suite."""
+    name = str(source) if isinstance(source, str | Path) else suite.name
     names = list(dict.fromkeys(cell.data.name for cell in cells))
     return SuiteInfo(
         name=suite.name,
@@ -45,7 +55,7 @@ def describe(suite: Suite, cells: Sequence[Cell]) -> SuiteInfo:
         protocol="; ".join(_protocol(cells, name) for name in names),
         smallest_effect=dict(suite.smallest_effect),
         data={name: _facts(name, cells) for name in names},
-        command=f"recipebench run {suite.name}",
+        command=f"recipebench run {shlex.quote(name)}",
     )
 
 
@@ -60,8 +70,6 @@ def _endpoint(suite: Suite, data: str) -> Endpoint:
 
 
 def _chance_loss(classes: int | None) -> float:
-    import math
-
     return math.log(classes) if classes else 1.0
 
 

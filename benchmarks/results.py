@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from recipebench.benchmarks.cells import Cell, expand
 from recipebench.benchmarks.devices import unavailable
-from recipebench.benchmarks.records import CELL, not_trained
+from recipebench.benchmarks.records import KEPT_BACK, not_trained
 from recipebench.benchmarks.store import STATUSES, Store
+from recipebench.benchmarks.store_tables import table_from_rows, to_frame
 from recipebench.benchmarks.suite import Suite
 
 if TYPE_CHECKING:
@@ -65,11 +66,12 @@ def collect(suite: Suite, store: Store, cells: Sequence[Cell] | None = None) -> 
     absent = [not_trained(c, "missing", _why_missing(c), _NO_BUILD) for c in planned if c.id not in known]
     records = found
     if absent:
-        rows = pd.DataFrame(absent).astype({k: t for k, t in found.dtypes.items() if k in absent[0]})
+        rows = to_frame(table_from_rows(absent, {}))
         records = rows if found.empty else pd.concat([found, rows], ignore_index=True)
-    records = records.set_index("cell_id").loc[ids].reset_index().drop(columns=CELL)
+    records = records.set_index("cell_id").loc[ids].reset_index()
+    records = records.drop(columns=[name for name in KEPT_BACK if name in records])
     records.insert(1, "suite", suite.name)
-    return Results(records[_in_order(list(records))], store.history(ids))
+    return Results(records[_in_order(list(records.columns))], store.history(ids))
 
 
 def _why_missing(cell: Cell) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numbers
+import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +49,8 @@ class Options:
     def __post_init__(self) -> None:
         for name in ("workers", "pack_size"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise RequestError(f"{name}: expected a whole number of at least 1, got {value}.")
+            if value is not None and (type(value) is not int or value < 1):
+                raise RequestError(f"{name}: expected a whole number of at least 1, got {value!r:.80}.")
 
     @property
     def processes(self) -> int:
@@ -58,51 +59,95 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a run will do.
+class Selection:
+    """The cells of a suite that a run is about; their data are here.
 
     Args:
         suite: the validated suite.
         cells: every planned cell.
-        cached: ids of cells that the store has already.
-        packs: what is to be trained.
         left_out: what `skip_unavailable` took out of the plan, in words.
     """
 
     suite: Suite
     cells: tuple[Cell, ...]
-    cached: frozenset[str]
-    packs: tuple[Pack, ...]
-    left_out: tuple[str, ...] = field(default=())
+    left_out: tuple[str, ...] = ()
 
 
-def make_plan(suite: Suite, store: Store, options: Options, *, ask_why_alone: bool = False) -> Plan:
-    """Expand a suite, make sure that its data are here, and group what the store lacks into packs.
+@dataclass(frozen=True)
+class Plan(Selection):
+    """What a run will do.
 
     Args:
         suite: the validated suite.
+        cells: every planned cell.
+        left_out: what `skip_unavailable` took out of the plan, in words.
+        cached: ids of cells that the store has already.
+        packs: what is to be trained.
+    """
+
+    cached: frozenset[str] = frozenset()
+    packs: tuple[Pack, ...] = ()
+
+
+def select(suite: Suite, store: Store, options: Options, *, fetch: bool = True) -> Selection:
+    """Expand a suite and have the data of what is to be trained on disk; writes nothing to the store.
+
+    Args:
+        suite: the validated suite.
+        store: what is done already, and needs neither data nor device.
+        options: how to run.
+        fetch: verify the data, and download what is missing; otherwise they are not looked at.
+
+    Raises:
+        RequestError: data cannot be had, or nothing is left.
+    """
+    cells = tuple(expand(suite))
+    cached = store.cached()
+    todo = [cell for cell in cells if cell.id not in cached]
+    devices = {device: unavailable(device) for device in dict.fromkeys(cell.device for cell in todo)}
+    left_out = {name: why for name, why in devices.items() if why and options.skip_unavailable}
+    if fetch:
+        left_out |= _fetch([cell for cell in todo if devices[cell.device] is None], options)
+    kept = tuple(c for c in cells if c.id in cached or not {c.data.name, c.device} & set(left_out))
+    if not kept:
+        raise RequestError(f"Nothing is left to train: {' '.join(left_out.values())}")
+    return Selection(suite, kept, tuple(left_out.values()))
+
+
+def _fetch(cells: Sequence[Cell], options: Options) -> dict[str, str]:
+    """Have all data on disk; return, by name, why data that may be skipped cannot be had."""
+    left_out = {}
+    for choice in {cell.data.name: cell.data for cell in cells}.values():
+        try:
+            ensure(choice, options.data_dir)
+        except RequestError as error:
+            if not options.skip_unavailable:
+                raise
+            left_out[choice.name] = str(error)
+    return left_out
+
+
+def make_plan(selection: Selection, store: Store, options: Options, *, ask_why_alone: bool = False) -> Plan:
+    """Group what the store lacks into packs.
+
+    Args:
+        selection: from `select`.
         store: what is done already.
         options: how to run.
         ask_why_alone: find out now which cells cannot be packed, which loads torch; otherwise the
             workers find out.
 
     Raises:
-        RequestError: data cannot be had, or the store's records are of another build.
+        RequestError: the store's records are of another build.
     """
-    cells, left_out = _available(list(expand(suite)), options)
     cached = store.cached()
-    done = frozenset(cell.id for cell in cells if cell.id in cached)
+    done = frozenset(cell.id for cell in selection.cells if cell.id in cached)
     if not options.mix:
         _refuse_other_builds(store, done)
-    todo = [cell for cell in cells if cell.id not in done and unavailable(cell.device) is None]
+    todo = [cell for cell in selection.cells if cell.id not in done and unavailable(cell.device) is None]
     obstacles = _obstacles(todo) if ask_why_alone else {}
-    return Plan(
-        suite,
-        tuple(cells),
-        done,
-        tuple(packing.plan(todo, options.pack_size, workers=options.processes, obstacles=obstacles)),
-        tuple(left_out),
-    )
+    packs = packing.plan(todo, options.pack_size, workers=options.processes, obstacles=obstacles)
+    return Plan(selection.suite, selection.cells, selection.left_out, done, tuple(packs))
 
 
 def _obstacles(cells: Sequence[Cell]) -> dict[str, str]:
@@ -136,27 +181,9 @@ def _keep(event: Event, store: Store, environment: str) -> None:
     if event.kind == "done":
         store.write(event.records, event.history, environment)
     elif event.kind == "failed":
-        rows = [not_trained(cell, "failed", event.reason, build()) for cell in event.pack.cells]
+        (cell,) = event.pack.cells
+        rows = [not_trained(cell, "failed", event.reason, build(), event.traceback)]
         store.write(rows, [], environment)
-
-
-def _available(cells: Sequence[Cell], options: Options) -> tuple[list[Cell], list[str]]:
-    """Fetch every data set; return the cells to plan, and what was left out because it cannot be had."""
-    left_out: dict[str, str] = {}
-    for cell in cells:
-        if options.skip_unavailable and cell.device not in left_out and (reason := unavailable(cell.device)):
-            left_out[cell.device] = reason
-    for choice in {cell.data.name: cell.data for cell in cells if cell.device not in left_out}.values():
-        try:
-            ensure(choice, options.data_dir)
-        except RequestError as error:
-            if not options.skip_unavailable:
-                raise
-            left_out[choice.name] = str(error)
-    kept = [cell for cell in cells if cell.data.name not in left_out and cell.device not in left_out]
-    if not kept:
-        raise RequestError(f"Nothing is left to train: {' '.join(left_out.values())}")
-    return kept, list(left_out.values())
 
 
 def _refuse_other_builds(store: Store, cells: frozenset[str]) -> None:
@@ -174,7 +201,11 @@ def differing(cells: Sequence[Cell], store: Store, options: Options) -> dict[str
     """Train stored cells again, each alone, and return the columns in which any differs.
 
     Times are not compared; histories count as columns `history.<name>`.
+
+    Raises:
+        RequestError: data cannot be had.
     """
+    _fetch(cells, options)
     found: dict[str, list[str]] = {}
     with LocalExecutor(min(options.processes, len(cells)), options.data_dir) as executor:
         for event in executor.run([Pack((cell,)) for cell in cells]):
@@ -190,30 +221,26 @@ def differing(cells: Sequence[Cell], store: Store, options: Options) -> dict[str
 
 
 def _differences(event: Event, store: Store) -> list[str]:
-    import pandas as pd
-
     cell_id = event.pack.cells[0].id
     pairs = [
-        ("", store.records([cell_id]), pd.DataFrame(event.records)),
-        ("history.", store.history([cell_id]), pd.DataFrame(event.history)),
+        ("", store.records([cell_id]), event.records),
+        ("history.", store.history([cell_id]), event.history),
     ]
     return [
         prefix + name
         for prefix, kept, new in pairs
-        for name in new
-        if not is_time_column(name) and not _same(kept.get(name), new[name])
+        for name in dict.fromkeys([*kept, *new[0]])
+        if not is_time_column(name) and _column(kept, name) != [_bits(row.get(name)) for row in new]
     ]
 
 
-def _same(kept: pd.Series[Any] | None, new: pd.Series[Any]) -> bool:
-    if kept is None:
-        return bool(new.isna().all())
-    return [_bits(v) for v in kept] == [_bits(v) for v in new]
+def _column(kept: pd.DataFrame, name: str) -> list[Any]:
+    if name not in kept:
+        return [None] * len(kept)
+    column = kept[name].astype(object)
+    return [_bits(value) for value in column.where(kept[name].notna(), None)]
 
 
 def _bits(value: Any) -> Any:
-    import pandas as pd
-
-    if pd.isna(value):
-        return None
-    return float(value).hex() if isinstance(value, numbers.Real) else value
+    """Return what is equal for equal bits; in masked columns null is apart from NaN."""
+    return struct.pack("<d", value) if isinstance(value, numbers.Real) else value

@@ -1,4 +1,4 @@
-"""Trains the cells of one pack by a single `Trainer.fit`, or one cell alone, and returns what was measured."""
+"""Trains the cells of a pack by a single `Trainer.fit`, or one cell alone, and returns what was measured."""
 
 from __future__ import annotations
 
@@ -122,6 +122,7 @@ def _sources(cells: Sequence[Cell], data_dir: Path | None) -> dict[int, TensorDa
 def _track(cell: Cell, data: TensorDataModule) -> Track:
     module = _module(cell, task=data.task, in_features=data.in_features, out_features=data.out_features)
     patience = cell.regularizer.parameters["patience"] if cell.regularizer.name == "early_stopping" else None
+    assert patience is None or isinstance(patience, int)
     return Track(module, data, patience=patience)
 
 

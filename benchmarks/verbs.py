@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import math
+import os
 import platform
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from recipebench.benchmarks import environment, runner
+from recipebench.benchmarks import environment, executor, runner
 from recipebench.benchmarks.cells import expand
+from recipebench.benchmarks.devices import unavailable
 from recipebench.benchmarks.packs import Pack
 from recipebench.benchmarks.progress import ProgressView
-from recipebench.benchmarks.records import CELL, cell_of
+from recipebench.benchmarks.records import KEPT_BACK, TRACEBACK, cell_of
 from recipebench.benchmarks.reporting import write_report
 from recipebench.benchmarks.results import Results, closing_line, collect
 from recipebench.benchmarks.runner import Options, Plan
 from recipebench.benchmarks.store import Store
 from recipebench.benchmarks.suite import Suite, load_suite, shipped, template
+from recipebench.datamodules import fetch
 from recipebench.datamodules.catalog import DATA
 from recipebench.errors import RequestError, unknown
 from recipebench.levels import Catalog
@@ -36,6 +42,9 @@ FACTORS: dict[str, Catalog] = {
     "data": DATA,
 }
 """What `list` can list, besides suites."""
+
+EXECUTORS = ("local",)
+"""Where packs can be trained."""
 
 LIST_COLUMNS = ("name", "what it does", "formula", "defaults", "source")
 """The columns of `list`."""
@@ -55,6 +64,7 @@ class RunRequest:
     seeds: int | None = None
     skip_unavailable: bool = False
     mix: bool = False
+    executor: str = "local"
 
     def validated(self) -> Suite:
         """Return the suite with the seeds and devices of the request."""
@@ -62,6 +72,8 @@ class RunRequest:
 
     def options(self) -> Options:
         """Return how to run it."""
+        if self.executor not in EXECUTORS:
+            raise RequestError(unknown("executor", self.executor, EXECUTORS))
         return Options(self.data_dir, self.workers, self.pack_size, self.mix, self.skip_unavailable)
 
 
@@ -75,33 +87,54 @@ def run(request: RunRequest) -> int:
 def run_and_report(request: RunRequest, console: Console) -> Results:
     """Train what is missing, write the report, return the results."""
     suite, options = request.validated(), request.options()
+    out = request.out or _reports(request.store, suite)
+    check_target(out, "--out")
+    selection = runner.select(suite, Store(request.store), options)
     store = Store(request.store, on_problem=lambda text: console.print(text, markup=False))
     with store.lock():
-        plan = runner.make_plan(suite, store, options)
+        plan = runner.make_plan(selection, store, options)
         _announce(plan, console)
         with ProgressView(plan, console) as view:
             results = runner.run(plan, store, options, view)
         console.print(closing_line(results.counts))
-        page = write_report(suite, plan.cells, results, store, request.out or _reports(store, suite))
+        page = write_report(suite, plan.cells, results, store, out, source=request.suite)
     console.print(f"Report: {page}", markup=False)
     return results
+
+
+def check_target(path: Path, option: str) -> None:
+    """Make sure, before anything is trained, that a folder can be made and written.
+
+    Raises:
+        RequestError: it, or what it would lie in, is a file or may not be written.
+    """
+    try:
+        nearest = next(place for place in (path, *path.parents) if place.exists())
+    except (OSError, ValueError) as error:  # a name too long, a NUL
+        raise RequestError(f"{option}: {str(path)!r:.200} is not a possible path: {error}.") from error
+    if not nearest.is_dir():
+        raise RequestError(f"{option}: expected a folder, but {nearest} is a file.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise RequestError(f"{option}: {path} cannot be written; choose a folder that you can write to.")
 
 
 def dry_run(request: RunRequest) -> int:
     """Print cells, packs and an estimate of time; train and write nothing."""
     from recipebench.benchmarks.estimate import estimate_seconds
 
-    console, suite, options = Console(highlight=False, soft_wrap=True), request.validated(), request.options()
+    console, suite, options = _console(), request.validated(), request.options()
+    check_target(request.out or _reports(request.store, suite), "--out")
     store = Store(request.store)
-    plan = runner.make_plan(suite, store, options, ask_why_alone=True)
+    selection = runner.select(suite, store, options, fetch=False)
+    plan = runner.make_plan(selection, store, options, ask_why_alone=True)
     _announce(plan, console)
-    table = Table(
-        "packs", "cells", "data", "model", "activation", "epochs", "batch", "alone because", box=None
-    )
-    for (*texts, alone), packs in _alike(plan.packs).items():
-        cells = sum(len(pack.cells) for pack in packs)
-        table.add_row(str(len(packs)), str(cells), *texts, alone)
-    console.print(table)
+    _announce_downloads(plan, options, console)
+    rows = [
+        (str(len(packs)), str(sum(len(pack.cells) for pack in packs)), *texts)
+        for texts, packs in _alike(plan.packs).items()
+    ]
+    header = ("packs", "cells", "data", "model", "activation", "epochs", "batch", "alone because")
+    console.print(_table(header, rows))
     alone = sum(len(pack.cells) for pack in plan.packs if len(pack.cells) == 1)
     packed = sum(len(pack.cells) for pack in plan.packs) - alone
     console.print(f"{packed} cells in {len(plan.packs) - alone} packs, {alone} alone.")
@@ -138,8 +171,28 @@ def _announce(plan: Plan, console: Console) -> None:
     console.print(f"{plan.suite.name}: {', '.join(parts)}.", markup=False)
 
 
-def _reports(store: Store, suite: Suite) -> Path:
-    return store.path / "reports" / suite.name
+def _announce_downloads(plan: Plan, options: Options, console: Console) -> None:
+    for choice in {pack.cells[0].data.name: pack.cells[0].data for pack in plan.packs}.values():
+        absent = [f.path for f, place in fetch.locate(choice, options.data_dir).items() if place is None]
+        if absent:
+            console.print(f"{choice.name}: a run downloads {', '.join(absent)}.", markup=False)
+
+
+def _console() -> Console:
+    """Return where tables go: as wide as the terminal, or wide enough in a file."""
+    return Console(highlight=False, soft_wrap=True, width=None if Console().is_terminal else 160)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> Table:
+    """Return a table of plain text: brackets in it are no markup."""
+    table = Table(*header, title=title, title_justify="left", box=None, show_header=any(header))
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _reports(store: Path, suite: Suite) -> Path:
+    return store / "reports" / suite.name
 
 
 def report(
@@ -165,7 +218,9 @@ def report_of(
     store = existing_store(path)
     cells = list(expand(suite))
     results = collect(suite, store, cells)
-    return write_report(suite, cells, results, store, out or _reports(store, suite)), results
+    out = out or _reports(path, suite)
+    check_target(out, "--out")
+    return write_report(suite, cells, results, store, out, source=source), results
 
 
 def existing_store(path: Path) -> Store:
@@ -184,12 +239,9 @@ def existing_store(path: Path) -> Store:
 
 def list_levels(what: str | None) -> None:
     """Print levels with summaries, defaults and sources."""
-    console = Console(highlight=False, width=None if Console().is_terminal else 160)
+    console = _console()
     for name in [what] if what else [*FACTORS, "suites"]:
-        table = Table(*LIST_COLUMNS, title=name, title_justify="left", box=None)
-        for row in rows_of(name):
-            table.add_row(*row)
-        console.print(table)
+        console.print(_table(LIST_COLUMNS, rows_of(name), title=name))
 
 
 def rows_of(what: str) -> list[tuple[str, ...]]:
@@ -223,7 +275,7 @@ def _plain(value: object) -> str:
 
 
 def _suite_rows() -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name in shipped():
         suite = load_suite(name)
         rows.append((name, suite.description, "", f"{sum(1 for _ in expand(suite))} cells", "shipped"))
@@ -247,17 +299,17 @@ def show(prefix: str, path: Path) -> None:
     """Print one cell."""
     store = existing_store(path)
     cell_id = find_cell(store, prefix)
-    record = store.records([cell_id]).iloc[0].drop(CELL).dropna()
+    record = store.records([cell_id]).iloc[0].dropna()
     history = store.history([cell_id])
-    console = Console(highlight=False, soft_wrap=True)
-    table = Table("", "", box=None, show_header=False)
-    for name, value in record.items():
-        table.add_row(str(name), _plain(value))
-    console.print(table)
+    console = _console()
+    shown = record.drop([name for name in KEPT_BACK if name in record])
+    console.print(_table(("", ""), [(str(name), _plain(value)) for name, value in shown.items()]))
     for column in ("train_loss", "validation_loss", "validation_accuracy", "validation_mse"):
-        if column in history and history[column].notna().any():
-            values = history[column].astype(float).to_list()
+        values = history[column].dropna().astype(float).to_list() if column in history else []
+        if values:
             console.print(f"{column:20} {sparkline(values)}  {values[0]:.4g} … {values[-1]:.4g}")
+    if TRACEBACK in record:
+        console.print(record[TRACEBACK], markup=False)
     where = store.environment(cell_id)
     versions = ", ".join(f"{name} {version}" for name, version in where["packages"].items())
     console.print(
@@ -276,41 +328,65 @@ def sparkline(values: Sequence[float]) -> str:
         '▁█▅'
     """
     bars = "▁▂▃▄▅▆▇█"
-    low, high = min(values), max(values)
+    finite = [value for value in values if math.isfinite(value)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
     width = (high - low) or 1.0
-    return "".join(bars[round((value - low) / width * (len(bars) - 1))] for value in values)
+    places = [(value - low) / width if math.isfinite(value) else None for value in values]
+    return "".join("?" if place is None else bars[round(place * (len(bars) - 1))] for place in places)
 
 
-def export(prefix: str, path: Path, data_dir: Path | None, out: Path, at: str) -> int:
-    """Train a cell again, alone, and write its weights."""
+def export(prefix: str, path: Path, data_dir: Path | None, out: Path, at: str) -> None:
+    """Train a cell again, alone, and write its weights.
+
+    Raises:
+        RequestError: there is no such cell, it has no weights, or `out` or `at` is wrong.
+        RuntimeError: training failed this time.
+    """
     moments = ("start", "end", "best")
     if at not in moments:
         raise RequestError(unknown("moment", at, moments))
     if out.suffix != ".safetensors":
         raise RequestError(f"--out: expected a name that ends in .safetensors, got {str(out)!r}.")
-    from recipebench.benchmarks import weights
-
+    check_target(out.parent, "--out")
+    if out.is_dir():
+        raise RequestError(f"--out: expected a file, but {out} is a folder.")
     store = existing_store(path)
-    record = store.records([find_cell(store, prefix)]).iloc[0]
-    weights.export(cell_of(record), at, out, data_dir)
-    print(f"Weights: {out}")
-    return 0
+    (record,) = store.records([find_cell(store, prefix)]).to_dict("records")
+    _refuse_without_weights(record, at)
+    cell = cell_of(record)
+    fetch.ensure(cell.data, data_dir)
+    request = executor.training_request(Pack((cell,)), data_dir)
+    answer = executor.ask_once(request | {"weights": {"at": at, "out": str(out)}})
+    if answer["kind"] != "done":
+        raise RuntimeError(f"{cell.id} could not be exported: {answer['reason']}\n{answer['traceback']}")
+
+
+def _refuse_without_weights(record: Mapping[Hashable, Any], at: str) -> None:
+    """Refuse to export what is not there: the weights of a cell that failed or diverged."""
+    if record["status"] == "failed":
+        raise RequestError(f"{record['cell_id']} has no weights: it failed, {record['reason']}.")
+    if record["status"] == "diverged" and at != "start":
+        raise RequestError(
+            f"{record['cell_id']} has no weights at its {at}: it diverged at {record['reason']}. "
+            "Give --at start for its initial weights."
+        )
+    if reason := unavailable(record["device"]):
+        raise RequestError(f"{record['cell_id']} cannot be trained here: {reason}.")
 
 
 def verify(source: str, path: Path, sample: str, data_dir: Path | None, workers: int | None) -> int:
     """Train a sample of stored cells again, each alone, and compare the bits; return the exit code."""
     suite, store = load_suite(source), existing_store(path)
     done = store.cached()
-    cells = [cell for cell in expand(suite) if cell.id in done]
+    cells = [cell for cell in expand(suite) if cell.id in done and unavailable(cell.device) is None]
     if not cells:
-        raise RequestError(f"The store {path} has no finished cell of {suite.name}.")
+        raise RequestError(f"The store {path} has no finished cell of {suite.name} that can be trained here.")
     chosen = random.Random(0).sample(cells, _sample_size(sample, len(cells)))
     differing = runner.differing(chosen, store, Options(data_dir, workers, pack_size=1))
     for cell_id, columns in differing.items():
         print(f"{cell_id} differs in {', '.join(columns)}")
-    print(
-        f"verified {len(chosen)} of {len(cells)} cells: {len(chosen) - len(differing)} equal, {len(differing)} differ"
-    )
+    equal = len(chosen) - len(differing)
+    print(f"verified {len(chosen)} of {len(cells)} cells: {equal} equal, {len(differing)} differ")
     return 1 if differing else 0
 
 
@@ -319,7 +395,7 @@ def _sample_size(text: str, total: int) -> int:
         wanted = float(text[:-1]) / 100 * total if text.endswith("%") else int(text)
     except ValueError:
         wanted = 0
-    if wanted <= 0:
+    if not 0 < wanted < math.inf:
         raise RequestError(f"--sample: expected a share such as 1% or a number of cells, got {text!r}.")
     return min(total, max(1, round(wanted)))
 
@@ -337,8 +413,6 @@ def init(path: Path) -> None:
 
 def doctor(data_dir: Path | None, path: Path) -> None:
     """Print machine, versions, devices, data sets and the state of the store."""
-    from recipebench.datamodules import fetch
-
     here = environment.describe()
     rows: list[tuple[str, Callable[[], str]]] = [
         ("machine", lambda: f"{here.cpu_model}, {here.cores} cores, {here.os}"),
@@ -348,7 +422,7 @@ def doctor(data_dir: Path | None, path: Path) -> None:
         ("packages", lambda: ", ".join(f"{name} {version}" for name, version in here.packages.items())),
         ("store", lambda: f"{path}: {len(Store(path).cached())} finished cells"),
     ]
-    rows += [(f"data {name}", lambda name=name: _found(fetch, name, data_dir)) for name in DATA]  # type: ignore[misc]
+    rows += [(f"data {name}", partial(_found, name, data_dir)) for name in DATA]
     for name, tell in rows:
         try:
             print(f"{name}: {tell()}")
@@ -356,13 +430,10 @@ def doctor(data_dir: Path | None, path: Path) -> None:
             print(f"{name}: {error}")
 
 
-def _found(fetch: Any, name: str, data_dir: Path | None) -> str:
+def _found(name: str, data_dir: Path | None) -> str:
     places = fetch.locate(DATA.choose(name), data_dir)
     if not places:
         return "built in"
     absent = [file.path for file, place in places.items() if place is None]
-    return (
-        f"missing {', '.join(absent)}; a run downloads them"
-        if absent
-        else f"in {next(iter(places.values())).parent}"
-    )
+    found = sorted({str(place.parent) for place in places.values() if place})
+    return f"missing {', '.join(absent)}; a run downloads them" if absent else f"in {', '.join(found)}"

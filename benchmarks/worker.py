@@ -17,7 +17,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -73,7 +73,7 @@ def _serve(request: dict[str, Any], send: Send) -> None:
             if weights := request.get("weights"):
                 answer = _export(cells[0], data_dir, **weights)
             else:
-                answer = _train(cells, data_dir, send)
+                answer = measure(cells, data_dir, send)
     except Exception as error:  # whatever a recipe raises becomes a row that says so
         send({"kind": "error", "reason": _reason(error), "traceback": traceback.format_exc()})
     else:
@@ -87,28 +87,37 @@ def _export(cell: Cell, data_dir: Path | None, *, at: str, out: str) -> dict[str
     return {}
 
 
-def _train(cells: list[Cell], data_dir: Path | None, send: Send) -> dict[str, Any]:
+def measure(cells: Sequence[Cell], data_dir: Path | None, send: Send) -> dict[str, Any]:
+    """Train the cells of a pack and return what the store keeps of them: `records` and `history`.
+
+    Args:
+        cells: cells that form a pack, or one.
+        data_dir: where data are looked for first.
+        send: told of every epoch that ends.
+    """
     from recipebench.benchmarks import training
     from recipebench.benchmarks.environment import build
-    from recipebench.benchmarks.records import record
+    from recipebench.benchmarks.records import has_blown_up, record
 
     records, history = [], []
     for result in training.train(cells, data_dir, lambda epoch: send({"kind": "epoch", "epoch": epoch})):
-        track = result.track
-        samples = len(track.data.train.indices)
+        track, rows, diverged_at = result.track, result.track.history, result.track.diverged_at
+        steps = -(-len(track.data.train.indices) // result.cell.batch_size)
+        if diverged_at is None and has_blown_up(rows[-1]):
+            diverged_at, rows = steps * rows[-1]["epoch"], rows[:-1]
         records.append(
             record(
                 result.cell,
-                track.history,
+                rows,
                 parameters=sum(p.numel() for p in track.module.parameters()),
-                steps_per_epoch=-(-samples // result.cell.batch_size),
-                diverged_at=track.diverged_at,
+                steps_per_epoch=steps,
+                diverged_at=diverged_at,
                 best_epoch=track.best_epoch,
                 pack_seconds=result.seconds,
                 build=build(),
             )
         )
-        history += [{"cell_id": result.cell.id, **row} for row in track.history]
+        history += [{"cell_id": result.cell.id, **row} for row in rows]
     return {"records": records, "history": history}
 
 

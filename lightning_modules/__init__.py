@@ -1,4 +1,4 @@
-"""What is trained: an ordinary LightningModule for each documented model, and the levels that are compared."""
+"""What is trained: an ordinary LightningModule for each documented model, and the levels compared."""
 
 from __future__ import annotations
 

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 
 def maxout(x: Tensor, pieces: int) -> Tensor:
-    """Maximum over groups of `pieces` neighbours: h_i = max_j z_ij.
+    """Maximum over groups of `pieces` neighbors: h_i = max_j z_ij, j = 1 ... pieces.
 
     Args:
         x: (batch, units * pieces), the affine pieces of one unit side by side.
-        pieces: affine pieces a unit.
+        pieces: affine pieces of each unit.
 
     Returns:
         (batch, units). On a tie the gradient goes to the first of the largest.
@@ -21,20 +21,22 @@ def maxout(x: Tensor, pieces: int) -> Tensor:
         RuntimeError: the last dimension is no multiple of `pieces`.
 
     Example:
+        >>> import torch
         >>> maxout(torch.tensor([[1.0, 3.0, 2.0, -5.0]]), pieces=2)
         tensor([[3., 2.]])
 
     References:
         Goodfellow et al., Maxout Networks, ICML 2013.
     """
-    return x.unflatten(-1, (-1, pieces)).max(-1).values
+    grouped: Tensor = x.unflatten(-1, (-1, pieces))
+    return grouped.max(-1).values
 
 
 class Maxout(nn.Module):
     """`maxout` as a module; the linear layer before it is `pieces` times as wide as the units after it.
 
     Args:
-        pieces: affine pieces a unit.
+        pieces: affine pieces of each unit, 2 by default.
 
     Shape:
         (batch, units * pieces) to (batch, units).
@@ -57,27 +59,69 @@ class Maxout(nn.Module):
 
 
 def sigmoid() -> nn.Module:
-    """1 / (1 + exp(-x)); derivative at most 1/4 (Saito, Deep Learning from Scratch, neural networks)."""
+    """1 / (1 + exp(-x)), derivative y (1 - y), at most 1/4.
+
+    Returns:
+        `nn.Sigmoid`: (batch, units) to the same shape, in (0, 1).
+
+    References:
+        Saito, Deep Learning from Scratch, neural networks.
+    """
     return nn.Sigmoid()
 
 
 def tanh() -> nn.Module:
-    """(exp(x) - exp(-x)) / (exp(x) + exp(-x)) (Ng, Improving Deep Neural Networks, 1.11)."""
+    """(exp(x) - exp(-x)) / (exp(x) + exp(-x)), derivative 1 - y², at most 1.
+
+    Returns:
+        `nn.Tanh`: (batch, units) to the same shape, in (-1, 1).
+
+    References:
+        Ng, Improving Deep Neural Networks, 1.11.
+    """
     return nn.Tanh()
 
 
 def relu() -> nn.Module:
-    """max(0, x); derivative 0 at 0 (Glorot, Bordes and Bengio, AISTATS 2011)."""
+    """max(0, x), derivative 1 for x > 0, else 0 (at 0 too).
+
+    Returns:
+        `nn.ReLU`: (batch, units) to the same shape.
+
+    References:
+        Glorot, Bordes and Bengio, Deep Sparse Rectifier Neural Networks, AISTATS 2011.
+    """
     return nn.ReLU()
 
 
 def leaky_relu(negative_slope: float = 0.01) -> nn.Module:
-    """X for x > 0, `negative_slope` * x otherwise (Maas, Hannun and Ng, 2013; torch's slope, .01)."""
+    """x for x > 0, negative_slope * x otherwise.
+
+    Args:
+        negative_slope: slope below 0 and at 0; 0.01 by default, as torch's.
+
+    Returns:
+        `nn.LeakyReLU`: (batch, units) to the same shape.
+
+    References:
+        Maas, Hannun and Ng, Rectifier Nonlinearities Improve Neural Network Acoustic Models, 2013.
+    """
     return nn.LeakyReLU(negative_slope)
 
 
 def prelu(init: float = 0.25) -> nn.Module:
-    """X for x > 0, a * x otherwise, one a for the layer, learned from `init` (He et al., ICCV 2015)."""
+    """x for x > 0, a * x otherwise: one a for the layer, learned with the weights.
+
+    Args:
+        init: a before training; 0.25 by default, as torch's. Penalties leave it alone; the
+            optimizer's weight decay, as torch's, does not.
+
+    Returns:
+        `nn.PReLU` with one parameter: (batch, units) to the same shape.
+
+    References:
+        He, Zhang, Ren and Sun, Delving Deep into Rectifiers, ICCV 2015.
+    """
     return nn.PReLU(init=init)
 
 

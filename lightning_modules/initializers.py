@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,32 +27,104 @@ class Fans:
 
 
 def normal(u: Tensor, std: float) -> Tensor:
-    """Map uniform numbers to normal ones of mean 0: std * Phi^-1(u)."""
-    return torch.special.ndtri(u).mul_(std)
+    """Map uniform numbers to normal ones of mean 0: std * Phi^-1(u), Phi the normal distribution function.
+
+    Args:
+        u: float64 of any shape, in (0, 1).
+        std: standard deviation of the result.
+
+    Returns:
+        float64 of the shape of `u`, increasing in `u`.
+
+    Example:
+        >>> import torch
+        >>> normal(torch.tensor([0.5, 0.8413447460685429], dtype=torch.float64), std=2.0)
+        tensor([0.0000, 2.0000], dtype=torch.float64)
+    """
+    quantiles: Tensor = torch.special.ndtri(u)
+    return quantiles.mul_(std)
 
 
 def xavier(u: Tensor, fans: Fans) -> Tensor:
-    """Normal, variance 2 / (fan_in + fan_out): torch's `xavier_normal_` (Glorot and Bengio, AISTATS 2010)."""
+    """Normal, variance 2 / (fan_in + fan_out), made for tanh: torch's `xavier_normal_`.
+
+    Args:
+        u: float64 (fan_out or more, fan_in), in (0, 1).
+        fans: units before and after.
+
+    Returns:
+        Weights like `u`.
+
+    References:
+        Glorot and Bengio, Understanding the Difficulty of Training Deep Feedforward Neural Networks,
+        AISTATS 2010; Ng, Improving Deep Neural Networks, 1.11.
+    """
     return normal(u, math.sqrt(2 / (fans.fan_in + fans.fan_out)))
 
 
 def xavier_fan_in(u: Tensor, fans: Fans) -> Tensor:
-    """Normal, variance 1 / fan_in: what many notes call Xavier (Saito; Ng 1.11; LeCun et al. 1998)."""
+    """Normal, variance 1 / fan_in: what many lecture notes call Xavier.
+
+    Args:
+        u: float64 (units, fan_in), in (0, 1).
+        fans: units before and after.
+
+    Returns:
+        Weights like `u`.
+
+    References:
+        LeCun, Bottou, Orr and Müller, Efficient BackProp, 1998; Saito, Deep Learning from Scratch,
+        initial values of weights.
+    """
     return normal(u, math.sqrt(1 / fans.fan_in))
 
 
 def he(u: Tensor, fans: Fans) -> Tensor:
-    """Normal, variance 2 / fan_in: torch's `kaiming_normal_` for ReLU (He et al., ICCV 2015)."""
+    """Normal, variance 2 / fan_in, made for ReLU: torch's `kaiming_normal_(nonlinearity="relu")`.
+
+    Args:
+        u: float64 (units, fan_in), in (0, 1).
+        fans: units before and after.
+
+    Returns:
+        Weights like `u`.
+
+    References:
+        He, Zhang, Ren and Sun, Delving Deep into Rectifiers, ICCV 2015.
+    """
     return normal(u, math.sqrt(2 / fans.fan_in))
 
 
-def small_gaussian(u: Tensor, fans: Fans, std: float = 0.01) -> Tensor:  # noqa: ARG001
-    """Normal, standard deviation `std` whatever the fans (Zhang et al., Dive into Deep Learning, 3)."""
+def small_gaussian(u: Tensor, fans: Fans, std: float = 0.01) -> Tensor:
+    """Normal with one standard deviation, whatever the fans.
+
+    Args:
+        u: float64 (units, fan_in), in (0, 1).
+        fans: not used.
+        std: standard deviation of every weight, 0.01 by default.
+
+    Returns:
+        Weights like `u`.
+
+    References:
+        Zhang, Lipton, Li and Smola, Dive into Deep Learning, linear neural networks.
+    """
     return normal(u, std)
 
 
 def torch_default(u: Tensor, fans: Fans) -> Tensor:
-    """Uniform in ±1 / sqrt(fan_in), weights and biases: `nn.Linear.reset_parameters` of torch."""
+    """Uniform in ±1 / sqrt(fan_in), weights and biases: standard deviation 0.577 / sqrt(fan_in).
+
+    Args:
+        u: float64 (units, fan_in) for weights or (units,) for biases, in (0, 1).
+        fans: units before and after.
+
+    Returns:
+        Weights or biases like `u`.
+
+    References:
+        `torch.nn.Linear.reset_parameters`.
+    """
     return u.mul(2).sub_(1).mul_(1 / math.sqrt(fans.fan_in))
 
 
@@ -70,25 +143,38 @@ DRAWS_BIASES = {"torch_default"}
 
 @torch.no_grad()
 def initialize(
-    layer: nn.Linear, name: str, *, initializer: str, seed: int, pieces: int = 1, **options: float
+    layer: nn.Linear, name: str, *, initializer: str, seed: int, pieces: int = 1, **options: Any
 ) -> None:
     """Set weights and biases of one linear layer, in place, from the stream of its name and shape.
 
+    Torch's global generator is neither read nor moved.
+
     Args:
-        layer: weight (out, in) and bias (out,), float32.
+        layer: weight (out, in) and, if it has one, bias (out,), float32.
         name: the layer's name in its model, a part of the stream's name.
         initializer: a key of `INITIALIZERS`.
         seed: the model's initial seed.
         pieces: outputs that count as one in `fan_out` (Maxout's pieces).
-        options: the initializer's hyper-parameters.
+        **options: the initializer's hyper-parameters.
+
+    Raises:
+        KeyError: there is no such initializer.
+        TypeError: the initializer has no such hyper-parameter.
+
+    Example:
+        >>> layer = nn.Linear(3, 2)
+        >>> initialize(layer, "output", initializer="he", seed=0)
+        >>> layer.bias.tolist()
+        [0.0, 0.0]
     """
     fans = Fans(layer.in_features, layer.out_features // pieces)
     draw = INITIALIZERS[initializer]
     layer.weight.copy_(draw(_uniform(f"{name}.weight", layer.weight, seed), fans, **options))
-    if initializer in DRAWS_BIASES:
-        layer.bias.copy_(draw(_uniform(f"{name}.bias", layer.bias, seed), fans, **options))
-    else:
-        layer.bias.zero_()
+    for bias in (p for kind, p in layer.named_parameters() if kind == "bias"):
+        if initializer in DRAWS_BIASES:
+            bias.copy_(draw(_uniform(f"{name}.bias", bias, seed), fans, **options))
+        else:
+            bias.zero_()
 
 
 def _uniform(name: str, parameter: Tensor, seed: int) -> Tensor:

@@ -13,11 +13,18 @@ class LinearRegression(SupervisedModule):
     """y = w . x + b, trained on the mean squared error (no factor 1/2, as torch's `MSELoss`).
 
     Args:
-        in_features: numbers in one input.
+        in_features: numbers in one input, all dimensions but the first flattened.
         initializer, regularizer, optimizer, init_seed: see `SupervisedModule`.
 
     Shape:
-        (batch, in_features) float32 to (batch, 1).
+        (batch, ...) float32, in_features numbers each, to (batch, 1).
+
+    Raises:
+        RequestError: a level or one of its hyper-parameters is not known, or needs a hidden layer.
+
+    Example:
+        >>> LinearRegression(in_features=3, optimizer={"sgd": {"lr": 0.03}}).network.output
+        Linear(in_features=3, out_features=1, bias=True)
     """
 
     def __init__(

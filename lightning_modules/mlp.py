@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
+from recipebench.errors import RequestError
 from recipebench.levels import Choice
 from recipebench.lightning_modules import regularizers
 from recipebench.lightning_modules.activations import ACTIVATIONS
 from recipebench.lightning_modules.catalog import ACTIVATIONS as ACTIVATION_CATALOG
-from recipebench.lightning_modules.catalog import REGULARIZERS
+from recipebench.lightning_modules.catalog import MODELS, REGULARIZERS
 from recipebench.lightning_modules.supervised import Spec, SupervisedModule
 
 
@@ -31,6 +33,9 @@ class MLP(SupervisedModule):
 
     Shape:
         (batch, ...) float32, in_features numbers each, to (batch, out_features).
+
+    Raises:
+        RequestError: a level, a hyper-parameter or a width is wrong, or regression has several outputs.
 
     Example:
         >>> MLP(hidden=[5], activation={"maxout": {"pieces": 3}}).network.linear_1
@@ -50,6 +55,9 @@ class MLP(SupervisedModule):
         optimizer: Spec = "sgd",
         init_seed: int | None = None,
     ) -> None:
+        if task == "regression" and out_features != 1:
+            raise RequestError(f"mlp: out_features: expected 1 for regression, got {out_features!r}.")
+        MODELS.choose({"mlp": {"hidden": hidden}})
         network = build_network(
             in_features,
             hidden,
@@ -70,9 +78,20 @@ class MLP(SupervisedModule):
 def build_network(
     in_features: int, hidden: Sequence[int], out_features: int, activation: Choice, regularizer: Choice
 ) -> nn.Sequential:
-    """Return the layers by name: flatten, linear_1, norm_1, activation_1, dropout_1, ..., output."""
+    """Return the layers by name: flatten, linear_1, norm_1, activation_1, dropout_1, ..., output.
+
+    Args:
+        in_features: numbers in one input.
+        hidden: units of each hidden layer; a linear layer before Maxout is `pieces` times as wide.
+        out_features: outputs of the last layer, which nothing follows.
+        activation: what follows each hidden linear layer.
+        regularizer: adds `norm_i` (batch_norm) or `dropout_i` (dropout) to each hidden layer, else nothing.
+
+    Returns:
+        (batch, ...) to (batch, out_features), with torch's own initial values.
+    """
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
-    options = dict(regularizer.parameters)
+    options: dict[str, Any] = dict(regularizer.parameters)
     for i, width in enumerate(hidden, start=1):
         function = ACTIVATIONS[activation.name](**activation.parameters)
         pieces = getattr(function, "pieces", 1)

@@ -41,8 +41,15 @@ def create(
         task: `classification` or `regression`.
         in_features: numbers in one input.
         out_features: classes, or 1.
-        activation: None for models without hidden layers.
-        initializer, regularizer, optimizer, init_seed: see `SupervisedModule`.
+        activation: what follows each hidden layer; None for models without hidden layers.
+        initializer: how linear layers start.
+        regularizer: what is added to the loss, the layers, the optimizer or the run.
+        optimizer: how the weights move.
+        init_seed: names the streams of the initial draws.
+
+    Raises:
+        KeyError: there is no such model.
+        RequestError: the levels do not go together, as dropout without a hidden layer.
     """
     values = {
         "task": task,

@@ -11,21 +11,42 @@ from torch import Tensor, nn
 
 
 def l1(weights: Iterable[Tensor], strength: float = 1e-5) -> Tensor:
-    """strength * sum |w| over all weights, not biases (Tibshirani 1996; Ng 1.4).
+    """strength * sum |w| over all weights, not biases; subgradient 0 at 0.
+
+    Args:
+        weights: the weight matrices, of any shapes.
+        strength: factor of the sum, 1e-5 by default.
+
+    Returns:
+        A scalar, to be added to the mean loss.
 
     Example:
         >>> l1([torch.tensor([[1.0, -2.0]])], strength=0.5)
         tensor(1.5000)
+
+    References:
+        Tibshirani, Regression Shrinkage and Selection via the Lasso, 1996; Ng, Improving Deep Neural
+        Networks, 1.4.
     """
     return strength * _total(w.abs().sum() for w in weights)
 
 
 def l2(weights: Iterable[Tensor], strength: float = 1e-4) -> Tensor:
-    """(strength / 2) * sum w² over all weights, not biases (Hoerl and Kennard 1970; Ng 1.4).
+    """(strength / 2) * sum w² over all weights, not biases, whatever the batch size.
+
+    Args:
+        weights: the weight matrices, of any shapes.
+        strength: its gradient is strength * w; 1e-4 by default.
+
+    Returns:
+        A scalar, to be added to the mean loss.
 
     Example:
         >>> l2([torch.tensor([[1.0, -2.0]])], strength=0.5)
         tensor(1.2500)
+
+    References:
+        Hoerl and Kennard, Ridge Regression, 1970; Ng, Improving Deep Neural Networks, 1.4.
     """
     return strength / 2 * _total(w.square().sum() for w in weights)
 
@@ -36,12 +57,37 @@ def _total(terms: Iterable[Tensor]) -> Tensor:
 
 
 def dropout(p: float = 0.5) -> nn.Module:
-    """Set a share p of a layer's outputs to 0 and divide the rest by 1 - p (Srivastava et al., JMLR 2014)."""
+    """h m / (1 - p), m = 0 with probability p, else 1, for every number anew; the identity in eval mode.
+
+    Args:
+        p: probability of dropping an output (Ng's keep_prob is 1 - p), 0.5 by default.
+
+    Returns:
+        `nn.Dropout`: (batch, units) to the same shape and mean.
+
+    References:
+        Srivastava et al., Dropout, JMLR 2014; Ng, Improving Deep Neural Networks, 1.6.
+    """
     return nn.Dropout(p)
 
 
 def batch_norm(width: int, eps: float = 1e-5, momentum: float = 0.1) -> nn.Module:
-    """(z - mean) / sqrt(variance + eps) * weight + bias over the batch (Ioffe and Szegedy, ICML 2015)."""
+    """gamma (z - mean) / sqrt(variance + eps) + beta, for each unit over the batch.
+
+    Mean and (biased) variance are the batch's in training, running averages in eval mode; gamma (1 at
+    first) and beta (0) are learned. Torch refuses to train on a batch of one sample.
+
+    Args:
+        width: units.
+        eps: added to the variance, 1e-5 by default.
+        momentum: share of the newest batch in the running averages, 0.1 by default.
+
+    Returns:
+        `nn.BatchNorm1d`: (batch, width) to the same shape.
+
+    References:
+        Ioffe and Szegedy, Batch Normalization, ICML 2015; Ng, Improving Deep Neural Networks, 3.4.
+    """
     return nn.BatchNorm1d(width, eps=eps, momentum=momentum)
 
 
@@ -49,14 +95,28 @@ def early_stopping(patience: int = 3) -> list[Callback]:
     """Stop after `patience` epochs without a lower validation loss and go back to the best weights.
 
     The run ends when the validation loss was not below its minimum for `patience` validations in a
-    row (Prechelt 1998). Both callbacks act on validations: a trainer that runs none trains on.
+    row. Both callbacks act on validations: a trainer that runs none trains on.
+
+    Args:
+        patience: validations without improvement that are borne, 3 by default, as Lightning's.
+
+    Returns:
+        Lightning's `EarlyStopping` on `validation_loss` with min_delta 0, and `RestoreBest`.
+
+    References:
+        Prechelt, Early Stopping - But When?, 1998; Ng, Improving Deep Neural Networks, 1.8.
     """
     stop = EarlyStopping("validation_loss", patience=patience, min_delta=0.0, check_on_train_epoch_end=False)
     return [stop, RestoreBest()]
 
 
 class RestoreBest(Callback):
-    """Keep the weights of the lowest validation loss and put them back when the fit ends."""
+    """Keep the weights of the lowest validation loss, the first on ties, and put them back after the fit.
+
+    Attributes:
+        best: the lowest validation loss so far, infinite at first.
+        state: the weights that it was measured with, empty at first.
+    """
 
     def __init__(self) -> None:
         self.best = torch.inf
@@ -69,7 +129,7 @@ class RestoreBest(Callback):
             self.best = loss
             self.state = {name: t.clone() for name, t in pl_module.state_dict().items()}
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the best weights back."""
         if self.state:
             pl_module.load_state_dict(self.state)
@@ -86,6 +146,9 @@ PENALTY_GRADIENTS: dict[str, Callable[..., Tensor]] = {
 
 LAYERS: dict[str, Callable[..., nn.Module]] = {"dropout": dropout, "batch_norm": batch_norm}
 """Regularizers that put a layer into every hidden layer."""
+
+LAYER_TYPES: dict[str, type[nn.Module]] = {"dropout": nn.Dropout, "batch_norm": nn.BatchNorm1d}
+"""The types of these layers: a network that is to be so regularized must have one."""
 
 CALLBACKS: dict[str, Callable[..., list[Callback]]] = {"early_stopping": early_stopping}
 """Regularizers that act on the run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,9 @@ from torchmetrics import Metric
 
 FIELDS = ("samples", "loss", "correct", "squared_error", "target", "target_squared")
 """What a tally sums up, in this order."""
+
+ROUNDING = 1e-12
+"""Share of the sum of squared targets below which their spread may be nothing but rounding."""
 
 
 def tally(task: str, outputs: Tensor, targets: Tensor, losses: Tensor, members: int = 1) -> Tensor:
@@ -24,8 +28,11 @@ def tally(task: str, outputs: Tensor, targets: Tensor, losses: Tensor, members: 
         targets: (members * batch,) int64 or (members * batch, 1) float32.
         losses: (members * batch,) the loss of each sample.
         members: number of models.
+
+    Returns:
+        (members, 6) float64, on the device of the losses.
     """
-    total = torch.zeros(members, len(FIELDS), dtype=torch.float64)
+    total = torch.zeros(members, len(FIELDS), dtype=torch.float64, device=losses.device)
     total[:, 0] = len(losses) // members
     total[:, 1] = _sums(losses.double(), members)
     if task == "classification":
@@ -45,6 +52,13 @@ def _sums(values: Tensor, members: int) -> Tensor:
 def summarize(task: str, total: Sequence[float]) -> dict[str, float]:
     """Turn one member's tally into {loss, accuracy} or {loss, mse, r2}.
 
+    loss = sum l / n; accuracy = correct / n; mse = sum (o - y)² / n;
+    r2 = 1 - sum (o - y)² / sum (y - mean y)², NaN where the targets do not vary.
+
+    Args:
+        task: `classification` or `regression`.
+        total: the six sums of `FIELDS`, of at least one sample.
+
     Example:
         >>> batch = tally("classification", torch.eye(2), torch.tensor([0, 0]), torch.tensor([0.25, 0.75]))
         >>> summarize("classification", batch[0].tolist())
@@ -54,7 +68,12 @@ def summarize(task: str, total: Sequence[float]) -> dict[str, float]:
     if task == "classification":
         return {"loss": loss / samples, "accuracy": correct / samples}
     spread = squared - target * target / samples
-    return {"loss": loss / samples, "mse": error / samples, "r2": 1 - error / spread}
+    varies = spread > ROUNDING * squared
+    return {
+        "loss": loss / samples,
+        "mse": error / samples,
+        "r2": 1 - error / spread if varies else math.nan,
+    }
 
 
 class Scores(Metric):

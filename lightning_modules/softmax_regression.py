@@ -18,7 +18,14 @@ class SoftmaxRegression(SupervisedModule):
         initializer, regularizer, optimizer, init_seed: see `SupervisedModule`.
 
     Shape:
-        (batch, ...) float32 to (batch, out_features) logits.
+        (batch, ...) float32, in_features numbers each, to (batch, out_features) logits o.
+
+    Raises:
+        RequestError: a level or one of its hyper-parameters is not known, or needs a hidden layer.
+
+    Example:
+        >>> SoftmaxRegression(in_features=64).network.output
+        Linear(in_features=64, out_features=10, bias=True)
     """
 
     def __init__(

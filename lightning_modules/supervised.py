@@ -11,6 +11,7 @@ from pytorch_lightning import Callback, LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from recipebench.errors import RequestError, unknown
 from recipebench.levels import Choice
 from recipebench.lightning_modules import regularizers
 from recipebench.lightning_modules.activations import Maxout
@@ -23,6 +24,7 @@ Spec = str | Mapping[str, Any] | Choice
 """A level by name, `{name: {hyper-parameter: value}}`, or a `Choice`."""
 
 LOSSES = {"classification": "cross-entropy of logits", "regression": "squared error"}
+"""The tasks, and the loss of one sample in each."""
 
 
 class SupervisedModule(LightningModule):
@@ -36,6 +38,10 @@ class SupervisedModule(LightningModule):
         regularizer: a level of the catalog; layers that it needs are in `network` already.
         optimizer: a level of the catalog.
         init_seed: names the streams of the initial draws; None draws one from torch's global generator.
+
+    Raises:
+        RequestError: the task, a level or a hyper-parameter is not known, or the network lacks the
+            layer that the regularizer is made of.
     """
 
     def __init__(
@@ -49,21 +55,33 @@ class SupervisedModule(LightningModule):
         init_seed: int | None = None,
     ) -> None:
         super().__init__()
+        if task not in LOSSES:
+            raise RequestError(unknown("task", task, LOSSES))
         self.network = network
         self.task = task
         self.initializer = INITIALIZERS.choose(initializer)
         self.regularizer = REGULARIZERS.choose(regularizer)
         self.optimizer = OPTIMIZERS.choose(optimizer)
         self.scores = Scores(task)
+        self._check_layers()
         seed = int(torch.randint(2**62, ())) if init_seed is None else init_seed
         self._initialize(seed)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the network's outputs: (batch, out_features)."""
-        return self.network(x)
+        outputs: Tensor = self.network(x)
+        return outputs
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the data loss of every sample, (batch,): cross-entropy in nats or squared error."""
+        """Return the data loss of every sample: cross-entropy -log softmax(o)_y in nats, or (o - y)².
+
+        Args:
+            outputs: (batch, out_features) logits, or (batch, 1) predictions.
+            targets: (batch,) int64, or (batch, 1) float32.
+
+        Returns:
+            (batch,) float32; its mean is what torch's `CrossEntropyLoss` or `MSELoss` returns.
+        """
         if self.task == "classification":
             return F.cross_entropy(outputs, targets, reduction="none")
         return F.mse_loss(outputs, targets, reduction="none").mean(1)
@@ -75,8 +93,8 @@ class SupervisedModule(LightningModule):
             return torch.zeros(())
         return term(self.weights(), **self.regularizer.parameters)
 
-    def weights(self) -> list[nn.Parameter]:
-        """Return the weight matrices, in the order of the layers."""
+    def weights(self) -> list[Tensor]:
+        """Return the weight matrices of the linear layers, in their order."""
         return [layer.weight for layer in self.network.modules() if isinstance(layer, nn.Linear)]
 
     def finite(self) -> Tensor:
@@ -98,6 +116,14 @@ class SupervisedModule(LightningModule):
         """Add a batch to the test scores."""
         self._score(batch)
 
+    def on_validation_epoch_start(self) -> None:
+        """Forget what an interrupted evaluation left."""
+        self.scores.reset()
+
+    def on_test_epoch_start(self) -> None:
+        """Forget what an interrupted evaluation left."""
+        self.scores.reset()
+
     def on_validation_epoch_end(self) -> None:
         """Log `validation_loss` and `validation_accuracy` (or `validation_mse`, `validation_r2`)."""
         self._log("validation")
@@ -111,7 +137,10 @@ class SupervisedModule(LightningModule):
         return OPTIMIZER_FACTORIES[self.optimizer.name](self.parameters(), **self.optimizer_options())
 
     def optimizer_options(self) -> dict[str, Any]:
-        """Return the optimizer's hyper-parameters, a regularizer's option such as weight decay included."""
+        """Return the optimizer's hyper-parameters, a regularizer's option such as weight decay included.
+
+        The regularizer's strength replaces a decay that the optimizer has by itself (AdamW's).
+        """
         options = dict(self.optimizer.parameters)
         if option := regularizers.OPTIMIZER_OPTIONS.get(self.regularizer.name):
             options[self.regularizer.name] = self.regularizer.parameters[option]
@@ -121,6 +150,14 @@ class SupervisedModule(LightningModule):
         """Return the callbacks that the regularizer needs (early stopping)."""
         make = regularizers.CALLBACKS.get(self.regularizer.name)
         return make(**self.regularizer.parameters) if make else []
+
+    def _check_layers(self) -> None:
+        needed = regularizers.LAYER_TYPES.get(self.regularizer.name)
+        if needed and not any(isinstance(layer, needed) for layer in self.network.modules()):
+            raise RequestError(
+                f"regularizer {self.regularizer.name}: expected a network with hidden layers that hold "
+                f"{needed.__name__}, got one without."
+            )
 
     def _initialize(self, seed: int) -> None:
         layers = list(self.network.named_modules())
@@ -140,4 +177,3 @@ class SupervisedModule(LightningModule):
 
     def _log(self, split: str) -> None:
         self.log_dict({f"{split}_{name}": value for name, value in self.scores.compute().items()})
-        self.scores.reset()

@@ -61,7 +61,7 @@ def run(
         out: report folder; `<store>/reports/<suite>` by default.
         data_dir: where data are looked for first.
         workers: worker processes; one a core by default.
-        pack_size: cells in a pack at most; 1 trains every cell alone; by default 16 to 64, as the
+        pack_size: cells in a pack at most; 1 trains every cell alone; by default 8 to 64, as the
             network is large or small. No result depends on it.
         device: a device in place of the suite's.
         seeds: seeds 0 … seeds - 1 in place of the suite's.

@@ -70,8 +70,8 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("mnist", (128, 64), 128, 1, 19),
-    Setting("mnist", (128, 64), 32, 1, 19),
+    Setting("mnist", (128, 64), 128, 1, 10),
+    Setting("mnist", (128, 64), 32, 1, 10),
     Setting("digits", (32,), 32, 20, 64),
 )
 
@@ -114,6 +114,7 @@ class Bench:
             datamodules.create(choice, data_dir=data_dir, batch_size=setting.batch_size, seed=seed)
             for seed in range(SEEDS)
         ]
+        self.data[0].prepare_data()
         for data in self.data:
             data.setup("fit")
         self.samples = len(self.data[0].train.indices)

@@ -37,10 +37,9 @@ class _Elementwise(PackedLayer):
         return y
 
     def backward(self, grad: Tensor) -> Tensor:
-        result = torch.empty_like(grad)
-        for g, kept, out in self._groups(grad, self._kept, result):
-            self.derivative(g, kept, out)
-        return result
+        for g, kept in self._groups(grad, self._kept):
+            self.derivative(g, kept, out=g)  # nobody else needs it: each layer owns the gradient it gets
+        return grad
 
     def _groups(self, *tensors: Tensor) -> Sequence[tuple[Tensor, ...]]:
         if self.exact or tensors[0][0].numel() % VECTOR == 0:

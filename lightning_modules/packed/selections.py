@@ -72,4 +72,4 @@ class PackedDropout(PackedLayer):
         return x * self._noise
 
     def backward(self, grad: Tensor) -> Tensor:
-        return grad * self._noise
+        return grad.mul_(self._noise)
