@@ -1,0 +1,330 @@
+"""Renews what the pages take from the code, from measurements and from a real report.
+
+Between `<!-- begin NAME -->` and `<!-- end NAME -->` a page holds what `BLOCKS[NAME]` returns.
+
+    python docs/build.py            renew all blocks
+    python docs/build.py --check    change nothing; exit 1 where a block is stale
+    python docs/build.py --measure  first train `quick` in an empty store, time it, and picture its report
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+import yaml
+
+from recipebench.benchmarks import cells, environment, packs, suite
+from recipebench.benchmarks.cli import app
+from recipebench.datamodules.catalog import DATA, FACTS, split_sizes
+from recipebench.levels import Catalog, Parameter
+from recipebench.lightning_modules.catalog import ACTIVATIONS, INITIALIZERS, MODELS, OPTIMIZERS, REGULARIZERS
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+QUICK = ROOT / "docs" / "quick.json"
+SPEED = ROOT / "docs" / "speed.json"
+IMAGES = ROOT / "docs" / "images"
+
+FIGURES = ("curves-digits-activation.svg", "pairs-digits-activation-initializer.svg")
+"""Charts of the quick report that the pages show."""
+
+LARGEST_PICTURE = 400_000
+"""Bytes."""
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+WITHOUT_NETWORK = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
+    *("--hide-scrollbars", "--virtual-time-budget=20000", "--host-resolver-rules=MAP * ~NOTFOUND"),
+)
+
+_BLOCK = re.compile(r"(<!-- begin ([a-z_ -]+) -->\n).*?(<!-- end \2 -->)", re.DOTALL)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table.
+
+    Example:
+        >>> print(table(["a", "b"], [["1", "x|y"]]))
+        | a | b |
+        | --- | --- |
+        | 1 | x\\|y |
+    """
+    lines = [header, ["---"] * len(header), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+# From the code
+
+
+def _levels(catalog: Catalog) -> str:
+    rows = [
+        (
+            f"`{level.name}`",
+            level.summary,
+            f"`{level.formula}`" if level.formula else "",
+            "<br>".join(map(_parameter, level.parameters)),
+            level.source,
+        )
+        for level in catalog.values()
+    ]
+    return table(("level", "what it does", "formula", "hyper-parameters and defaults", "source"), rows)
+
+
+def _parameter(parameter: Parameter) -> str:
+    default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+    return f"`{parameter.name}: {default}` {parameter.summary.rstrip('.').lower()}"
+
+
+def _data() -> str:
+    rows = []
+    for name, level in DATA.items():
+        facts, sizes = FACTS[name], split_sizes(DATA.choose(name))
+        rows.append(
+            (
+                f"`{name}`",
+                level.summary,
+                facts.task,
+                f"{sizes.train:,} / {sizes.validation:,} / {sizes.test:,}",
+                "nothing" if not facts.files else f"{sum(f.size for f in facts.files) / 2**20:.0f} MiB",
+                facts.license,
+            )
+        )
+    header = ("name", "what it is", "task", "train / validation / test", "download", "license")
+    return table(header, rows)
+
+
+def _suites() -> str:
+    rows = []
+    for name in suite.shipped():
+        loaded = suite.load_suite(name)
+        planned = list(cells.expand(loaded))
+        rows.append((f"`{name}`", loaded.description, f"{len(planned):,}", ", ".join(loaded.data_names())))
+    return table(("suite", "question", "cells", "data"), rows)
+
+
+def _endpoints() -> str:
+    return ", ".join(f"`{name}`" for name in suite.checks.ENDPOINTS) + "."
+
+
+def _commands() -> str:
+    rows = []
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        arguments = [p for p in command.params if p.param_type_name == "argument"]
+        usage = " ".join(
+            [name, *(p.name.upper() if p.required else f"[{p.name.upper()}]" for p in arguments)]
+        )
+        options = [f"`{p.opts[0]}`" for p in command.params if p.param_type_name == "option"]
+        rows.append((f"`recipebench {usage}`", command.help, ", ".join(options)))
+    return table(("command", "does", "options"), rows)
+
+
+def _counts() -> str:
+    counted = {
+        "activations": ACTIVATIONS,
+        "initializers": INITIALIZERS,
+        "regularizers": REGULARIZERS,
+        "optimizers": OPTIMIZERS,
+        "models": MODELS,
+        "data sets": DATA,
+    }
+    *most, last = [f"{len(catalog)} {name}" for name, catalog in counted.items()]
+    return f"On board: {', '.join(most)} and {last}; `recipebench list` tells each one's formula and source."
+
+
+def example_suite() -> dict[str, Any]:
+    """Return the suite that the README shows."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (found,) = [b for b in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if b.startswith("name:")]
+    loaded: dict[str, Any] = yaml.safe_load(found)
+    return loaded
+
+
+def _example() -> str:
+    planned = list(cells.expand(suite.load_suite(example_suite())))
+    recipes = {
+        tuple(c.columns()[f] for f in ("activation", "initializer", "regularizer", "optimizer"))
+        for c in planned
+    }
+    data = {cell.data.name for cell in planned}
+    seeds = {cell.seed for cell in planned}
+    return (
+        f"That is {len(recipes)} recipes on {len(data)} data sets with {len(seeds)} seeds: "
+        f"{len(planned):,} training runs (cells)."
+    )
+
+
+def _packed_layers() -> str:
+    from recipebench.lightning_modules.packed.layers import pack_layer
+
+    rows = [
+        (
+            f"`nn.{plain.__name__}`" if plain.__module__.startswith("torch.") else f"`{plain.__name__}`",
+            _first_line(form),
+        )
+        for plain, form in pack_layer.registry.items()
+        if plain is not object
+    ]
+    return table(("plain layer", "in a pack"), sorted(rows))
+
+
+def _first_line(thing: object) -> str:
+    return (thing.__doc__ or "").partition("\n")[0]
+
+
+def _pack_sizes() -> str:
+    fewest, most = packs.PACK_SIZES
+    return f"A pack holds {fewest} to {most} cells: {most} of small networks, {fewest} of large ones."
+
+
+# From measurements
+
+
+def _quick() -> str:
+    found = json.loads(QUICK.read_text(encoding="utf-8"))
+    seconds = statistics.median(found["seconds"])
+    runs = len(found["seconds"])
+    times = "one run" if runs == 1 else f"median of {runs} runs"
+    return (
+        f"Measured: {found['cells']:,} cells in {seconds:.0f} s, {60 * found['cells'] / seconds:,.0f} cells a "
+        f"minute, start of Python and report included ({times}; {found['workers']} workers on "
+        f"{found['machine']}, {found['os']}, Python {found['python']}, torch {found['torch']}; "
+        f"`tox run -e docs` measures it again)."
+    )
+
+
+def _closing() -> str:
+    return f"```text\n{json.loads(QUICK.read_text(encoding='utf-8'))['output']}\n```"
+
+
+def _speed() -> str:
+    if not SPEED.exists():
+        return "Not measured yet: `python -m recipebench.benchmarks.speed.packs --json docs/speed.json`."
+    from recipebench.benchmarks.speed import packs as ladder
+
+    found = json.loads(SPEED.read_text(encoding="utf-8"))
+    rounds = sorted({result["rounds"] for result in found["results"]})
+    n = " or ".join(map(str, rounds))
+    return f"{found['conditions']}. Medians of {n} rounds of all arms in turn.\n\n{ladder.table(found['results'])}"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "activations": lambda: _levels(ACTIVATIONS),
+    "initializers": lambda: _levels(INITIALIZERS),
+    "regularizers": lambda: _levels(REGULARIZERS),
+    "optimizers": lambda: _levels(OPTIMIZERS),
+    "models": lambda: _levels(MODELS),
+    "data": _data,
+    "suites": _suites,
+    "endpoints": _endpoints,
+    "commands": _commands,
+    "counts": _counts,
+    "example": _example,
+    "packed layers": _packed_layers,
+    "pack sizes": _pack_sizes,
+    "quick": _quick,
+    "closing": _closing,
+    "speed": _speed,
+}
+"""What the pages hold between their markers."""
+
+
+def renewed(text: str) -> str:
+    """Return a page with all its blocks renewed."""
+    return _BLOCK.sub(lambda block: f"{block[1]}{BLOCKS[block[2]]()}\n{block[3]}", text)
+
+
+def stale() -> list[Path]:
+    """Return the pages that a renewal would change."""
+    return [page for page in PAGES if renewed(_read(page)) != _read(page)]
+
+
+def _read(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+# Measuring
+
+
+def measure(runs: int) -> None:
+    """Train `quick` in empty stores, write down how long it took, and picture the last report."""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        sys.exit(f"The picture of the report needs one of {', '.join(BROWSERS)} on PATH; found none.")
+    seconds, out = [], Path()
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(runs):
+            store = Path(folder) / f"{i}" / "runs"
+            store.parent.mkdir()
+            start = time.perf_counter()
+            done = _run(store.parent)
+            seconds.append(round(time.perf_counter() - start, 1))
+            out = store / "reports" / "quick"
+        _write_down(seconds, done)
+        _picture(browser, out)
+
+
+def _run(folder: Path) -> str:
+    command = [sys.executable, "-m", "recipebench", "run", "quick"]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def _write_down(seconds: list[float], output: str) -> None:
+    here = environment.describe()
+    lines = [line for line in output.splitlines() if line.startswith(("quick:", "planned", "Report"))]
+    found = {
+        "cells": sum(1 for _ in cells.expand(suite.load_suite("quick"))),
+        "seconds": seconds,
+        "workers": here.cores,
+        "machine": f"{here.cpu_model} ({here.cpu_class})",
+        "os": here.os.partition(" ")[0],
+        "python": here.python,
+        "torch": here.packages["torch"],
+        "output": "\n".join(lines),
+    }
+    QUICK.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def _picture(browser: str, report: Path) -> None:
+    IMAGES.mkdir(exist_ok=True)
+    for name in FIGURES:
+        (IMAGES / name).write_bytes((report / "figures" / name).read_bytes())
+    picture = IMAGES / "report.png"
+    with tempfile.TemporaryDirectory() as profile:
+        command = [browser, *WITHOUT_NETWORK, f"--user-data-dir={profile}", "--window-size=1200,1980"]
+        page = (report / "index.html").resolve().as_uri()
+        subprocess.run([*command, f"--screenshot={picture}", page], check=True, capture_output=True)
+    if picture.stat().st_size > LARGEST_PICTURE:
+        sys.exit(f"{picture} has {picture.stat().st_size:,} bytes; expected at most {LARGEST_PICTURE:,}.")
+
+
+def main() -> None:
+    """Renew, check or measure."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where a block is stale")
+    parser.add_argument("--measure", action="store_true", help="train quick, time it and picture its report")
+    parser.add_argument("--runs", type=int, default=3, help="how often quick is timed")
+    options = parser.parse_args()
+    if options.check:
+        pages = stale()
+        sys.exit(f"Stale: {', '.join(p.name for p in pages)}. Run `tox run -e docs`." if pages else 0)
+    if options.measure:
+        measure(options.runs)
+    for page in PAGES:
+        page.write_text(renewed(_read(page)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
