@@ -38,7 +38,7 @@ def write_report(
     done = results.records.loc[results.records["torch"].notna(), "cell_id"]
     info = describe(suite, cells, source)
     with disk_errors(f"write the report to {out}"):
-        return reports.write(results.records, results.history, info, out, store.environments(done))
+        return reports.refresh(results.records, results.history, info, out, store.environments(done))
 
 
 def describe(suite: Suite, cells: Sequence[Cell], source: object = None) -> SuiteInfo:

@@ -48,7 +48,8 @@ def train(
         One result a cell, in the order given.
     """
     sources = _sources(cells, data_dir)
-    tracks = [_track(cell, sources[cell.seed]) for cell in cells]
+    with torch.random.fork_rng(devices=[]):  # layers draw from the global generator before ours do
+        tracks = [_track(cell, sources[cell.seed]) for cell in cells]
     if len(cells) > 1 and obstacle(tracks[0].module):
         return [train([cell], data_dir, progress, keep_best=keep_best)[0] for cell in cells]
     recorder = Recorder(tracks, progress, keep_best=keep_best)

@@ -25,7 +25,7 @@ from typing import Any
 import typer
 import yaml
 
-from recipebench.benchmarks import cells, environment, packs, suite
+from recipebench.benchmarks import cells, environment, packs, suite, suite_checks
 from recipebench.benchmarks.cli import app
 from recipebench.datamodules.catalog import DATA, FACTS, split_sizes
 from recipebench.levels import Catalog, Parameter
@@ -54,13 +54,13 @@ _BLOCK = re.compile(r"(<!-- begin ([a-z_ -]+) -->\n).*?(<!-- end \2 -->)", re.DO
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table.
+    r"""Return a Markdown table.
 
     Example:
         >>> print(table(["a", "b"], [["1", "x|y"]]))
         | a | b |
         | --- | --- |
-        | 1 | x\\|y |
+        | 1 | x\|y |
     """
     lines = [header, ["---"] * len(header), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -116,7 +116,7 @@ def _suites() -> str:
 
 
 def _endpoints() -> str:
-    return ", ".join(f"`{name}`" for name in suite.checks.ENDPOINTS) + "."
+    return ", ".join(f"`{name}`" for name in suite_checks.ENDPOINTS) + "."
 
 
 def _commands() -> str:
@@ -198,8 +198,8 @@ def _quick() -> str:
     runs = len(found["seconds"])
     times = "one run" if runs == 1 else f"median of {runs} runs"
     return (
-        f"Measured: {found['cells']:,} cells in {seconds:.0f} s, {60 * found['cells'] / seconds:,.0f} cells a "
-        f"minute, start of Python and report included ({times}; {found['workers']} workers on "
+        f"Measured: {found['cells']:,} cells in {seconds:.0f} s, {60 * found['cells'] / seconds:,.0f} cells "
+        f"a minute, start of Python and report included ({times}; {found['workers']} workers on "
         f"{found['machine']}, {found['os']}, Python {found['python']}, torch {found['torch']}; "
         f"`tox run -e docs` measures it again)."
     )
@@ -217,7 +217,8 @@ def _speed() -> str:
     found = json.loads(SPEED.read_text(encoding="utf-8"))
     rounds = sorted({result["rounds"] for result in found["results"]})
     n = " or ".join(map(str, rounds))
-    return f"{found['conditions']}. Medians of {n} rounds of all arms in turn.\n\n{ladder.table(found['results'])}"
+    head = f"{found['conditions']}. Medians of {n} rounds of all arms in turn."
+    return f"{head}\n\n{ladder.table(found['results'])}"
 
 
 BLOCKS: dict[str, Callable[[], str]] = {

@@ -94,7 +94,7 @@ class Scores(Metric):
 
     def update(self, outputs: Tensor, targets: Tensor, losses: Tensor) -> None:
         """Add a batch; see `tally`."""
-        self.total += tally(self.task, outputs, targets, losses)[0]
+        self.total = self.total + tally(self.task, outputs, targets, losses)[0]
 
     def compute(self) -> dict[str, Tensor]:
         """Return the scores of all batches so far, float64 scalars; see `summarize`."""

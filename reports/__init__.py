@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recipebench.reports.suite_info import Endpoint, SuiteInfo
-    from recipebench.reports.writer import write
+    from recipebench.reports.writer import refresh, write
 
-__all__ = ["Endpoint", "SuiteInfo", "write"]
+__all__ = ["Endpoint", "SuiteInfo", "refresh", "write"]
 
-_HOMES = {"Endpoint": "suite_info", "SuiteInfo": "suite_info", "write": "writer"}
+_HOMES = {
+    "Endpoint": "suite_info",
+    "SuiteInfo": "suite_info",
+    "refresh": "writer",
+    "write": "writer",
+}
 
 
 def __getattr__(name: str) -> Any:

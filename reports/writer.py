@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from recipebench.reports import export, figures, page, views
+from recipebench.reports import export, figures, page, stamp, views
 from recipebench.reports.contents import Contents, contents
 from recipebench.reports.suite_info import SuiteInfo
 
@@ -39,9 +40,26 @@ def write(
     """
     found = contents(records, history, suite, environments)
     ordered = _ordered(records, history, found)
+    written = {}
     for name, content in [*_files(found), *_frames(*ordered)]:
         replace(out / name, content)
+        written[name] = hashlib.sha256(content).hexdigest()
+    key = stamp.inputs(records, history, suite, environments)
+    replace(out / stamp.NAME, stamp.to_bytes(key, written))
     return out / "index.html"
+
+
+def refresh(
+    records: pd.DataFrame,
+    history: pd.DataFrame,
+    suite: SuiteInfo,
+    out: Path,
+    environments: list[dict[str, Any]],
+) -> Path:
+    """Write the report unless a whole one that was made of the same stands there; see `write`."""
+    if stamp.is_current(out, stamp.inputs(records, history, suite, environments)):
+        return out / "index.html"
+    return write(records, history, suite, out, environments)
 
 
 def replace(path: Path, content: bytes) -> None:

@@ -43,7 +43,8 @@ class PackedMaxout(PackedLayer):
         self._chosen = torch.empty(0)
 
     def forward(self, x: Inputs) -> Tensor:
-        values, chosen = stacked(x).unflatten(-1, (-1, self._pieces)).max(-1, keepdim=True)
+        pieces: Tensor = stacked(x).unflatten(-1, (-1, self._pieces))
+        values, chosen = pieces.max(-1, keepdim=True)
         self._chosen = chosen
         return values.squeeze(-1)
 

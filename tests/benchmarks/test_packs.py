@@ -28,7 +28,9 @@ def content(packs: Sequence[Pack]) -> set[frozenset[str]]:
 
 
 def test_every_cell_is_in_one_pack_with_its_like() -> None:
-    cells = wide(activation=["relu", "maxout"], regularizer=["none", "l2", {"dropout": {"p": 0.2}}, "dropout"])
+    cells = wide(
+        activation=["relu", "maxout"], regularizer=["none", "l2", {"dropout": {"p": 0.2}}, "dropout"]
+    )
 
     packs = plan(cells, 7)
 
@@ -46,7 +48,11 @@ def test_every_cell_is_in_one_pack_with_its_like() -> None:
         ("regularizer", ["none", "batch_norm"], False),
         ("regularizer", [{"dropout": {"p": 0.1}}, {"dropout": {"p": 0.2}}], False),
         ("activation", ["relu", "tanh"], False),
-        ("activation", [{"leaky_relu": {"negative_slope": 0.1}}, {"leaky_relu": {"negative_slope": 0.2}}], False),
+        (
+            "activation",
+            [{"leaky_relu": {"negative_slope": 0.1}}, {"leaky_relu": {"negative_slope": 0.2}}],
+            False,
+        ),
         ("batch_size", [10, 20], False),
         ("epochs", [1, 2], False),
         ("inputs", ["unit", "standardized"], False),
@@ -139,9 +145,7 @@ def test_core_plans_every_cell_in_a_pack() -> None:
 
 
 def test_small_networks_make_larger_packs() -> None:
-    small, large = (
-        wide(model=[{"mlp": {"hidden": [width]}}])[0] for width in (8, 4096)
-    )
+    small, large = (wide(model=[{"mlp": {"hidden": [width]}}])[0] for width in (8, 4096))
 
     assert weights(small) == 64 * 8 + 8 * 10
     assert weights(large) == 64 * 4096 + 4096 * 10

@@ -72,7 +72,8 @@ def test_gradients_are_slopes_of_the_formula(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "slope"), [("sigmoid", 0.25), ("tanh", 1.0), ("relu", 0.0), ("leaky_relu", 0.01), ("prelu", 0.25)]
+    ("name", "slope"),
+    [("sigmoid", 0.25), ("tanh", 1.0), ("relu", 0.0), ("leaky_relu", 0.01), ("prelu", 0.25)],
 )
 def test_slope_at_zero(name: str, slope: float) -> None:
     x = torch.zeros(1, 1, requires_grad=True)

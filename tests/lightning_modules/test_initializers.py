@@ -91,7 +91,9 @@ def test_torch_default_has_the_bounds_of_a_fresh_linear_layer() -> None:
 def test_normal_maps_quantiles() -> None:
     u = torch.tensor([0.025, 0.5, 0.975], dtype=torch.float64)
 
-    assert normal(u, 3.0).tolist() == pytest.approx([3 * scipy.stats.norm.ppf(p) for p in (0.025, 0.5, 0.975)])
+    assert normal(u, 3.0).tolist() == pytest.approx(
+        [3 * scipy.stats.norm.ppf(p) for p in (0.025, 0.5, 0.975)]
+    )
 
 
 @pytest.mark.parametrize("u", [2.0**-54, 2.0**-53, 1 - 2.0**-53])

@@ -125,5 +125,9 @@ def test_every_level_can_be_built_by_name_alone() -> None:
                 **chosen,
             )
 
-            assert getattr(model, factor, chosen[factor]) == chosen[factor]
             assert len(model.weights()) == 3
+            if factor == "activation":
+                layer = model.network.get_submodule("activation_2")
+                assert type(layer) is type(ACTIVATIONS[level]())
+            else:
+                assert getattr(model, factor) == chosen[factor]

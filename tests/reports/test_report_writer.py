@@ -51,6 +51,7 @@ def test_all_files_are_written(out: Path) -> None:
 
     assert files == {
         "index.html",
+        "report.json",
         "summary.md",
         "records.csv",
         "records.parquet",
@@ -207,3 +208,23 @@ def test_an_unknown_export_is_an_attribute_error() -> None:
     assert {"SuiteInfo", "Endpoint", "write"} <= set(dir(reports))
     with pytest.raises(AttributeError, match="has no attribute 'wirte'"):
         reports.wirte  # noqa: B018
+
+
+def test_a_report_that_stands_is_left_alone_until_something_changes(small: Any, tmp_path: Path) -> None:
+    def refresh(records: pd.DataFrame) -> Path:
+        return reports.refresh(records, small.history, small.suite, tmp_path, small.environments)
+
+    page = refresh(small.records)
+    whole = _bytes(tmp_path)
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+
+    refresh(small.records)
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+
+    page.write_text("broken")
+    refresh(small.records)
+    assert _bytes(tmp_path) == whole
+
+    (tmp_path / "report.json").write_text("[]")
+    refresh(small.records.assign(parameters=small.records["parameters"] + 1))
+    assert (tmp_path / "records.csv").read_bytes() != whole["records.csv"]

@@ -1,0 +1,272 @@
+"""The pages: commands exist, suites validate, code runs, and what is generated is up to date."""
+
+from __future__ import annotations
+
+import configparser
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from recipebench.benchmarks import store_tables
+from recipebench.benchmarks.cells import expand
+from recipebench.benchmarks.cli import app
+from recipebench.benchmarks.suite import DataProtocol, Suite, load_suite, shipped
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+SMALL = {"name": "small", "data": ["digits"], "matrix": {"activation": ["relu"]}}
+"""What a fragment of a suite in a page is put into."""
+
+TINY_QUICK = """
+import recipebench as rb
+
+suite = {
+    "name": "quick",
+    "data": ["digits"],
+    "model": {"mlp": {"hidden": [4]}},
+    "matrix": {"activation": ["relu", "sigmoid"]},
+    "seeds": 1,
+    "protocol": {"epochs": 1},
+}
+rb.run(suite, store="runs", workers=1, quiet=True)
+"""
+"""A store for the blocks that read one."""
+
+
+def _load_build() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_build", ROOT / "docs" / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+build = _load_build()
+
+
+def _blocks(*languages: str) -> list[Any]:
+    """Return all fenced blocks of the pages in these languages, named by page and line."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for match in re.finditer(r"^```(\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+            if match[1] in languages:
+                line = text[: match.start()].count("\n") + 1
+                found.append(pytest.param(match[2], id=f"{page.name}:{line}"))
+    return found
+
+
+def _commands() -> Iterator[Any]:
+    """Yield every command of the shell blocks as words, the parts of `a && b` one by one."""
+    for block in _blocks("bash", "bat"):
+        for line in block.values[0].splitlines():
+            for part in line.partition(" #")[0].split("&&"):
+                if words := shlex.split(part.replace("\\", "/")):
+                    yield pytest.param(words, id=f"{block.id} {' '.join(words)}")
+
+
+def _tox() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(ROOT / "tox.ini")
+    return parser
+
+
+def _page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_every_kind_of_block_is_tested() -> None:
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+
+    assert set(re.findall(r"^```(\w+)$", text, re.MULTILINE)) == {"bash", "bat", "yaml", "python", "text"}
+    assert len(re.findall(r"^```", text, re.MULTILINE)) % 2 == 0
+
+
+@pytest.mark.parametrize("words", _commands())
+def test_a_command_exists_with_its_options(words: list[str]) -> None:
+    if words[:2] in (["pipx", "run"], ["python", "-m"]):
+        words = words[2:]
+    elif words[0] == "uvx":
+        words = words[1:]
+    check = {
+        "recipebench": _check_recipebench,
+        "tox": _check_tox,
+        "pip": _check_pip,
+        "python": lambda rest: _check_script(rest[0], rest[1:]),
+        "python3": lambda rest: _check_venv(rest),
+        "py": lambda rest: _check_venv(rest),
+        "recipebench.benchmarks.speed.packs": _check_speed,
+    }
+    check[words[0].rpartition("/")[2]](words[1:])
+
+
+def _check_recipebench(rest: list[str]) -> None:
+    group: Any = typer.main.get_command(app)
+    command = group.commands[rest[0]]
+    context = command.make_context(rest[0], rest[1:])
+    name = context.params.get("suite")
+    if name is not None and name.endswith(".yaml"):
+        assert name in ("my.yaml", "example.yaml")
+    elif name not in (None, "SUITE"):
+        assert load_suite(name).name == name
+
+
+def _check_tox(rest: list[str]) -> None:
+    assert rest[:2] == ["run", "-e"]
+    assert all(_tox().has_section(f"testenv:{name}") for name in rest[2].split(","))
+    positional = rest[rest.index("--") + 1 :] if "--" in rest else []
+    assert all(word in shipped() or (ROOT / word).exists() for word in positional)
+
+
+def _check_pip(rest: list[str]) -> None:
+    if rest != ["install", "tox"]:
+        assert rest == ["install", "-e", ".", "-c", "constraints.txt"]
+        assert (ROOT / "constraints.txt").exists()
+
+
+def _check_venv(rest: list[str]) -> None:
+    assert rest == ["-m", "venv", ".venv"]
+
+
+def _check_script(script: str, options: list[str]) -> None:
+    known = subprocess.run(
+        [sys.executable, ROOT / script, "--help"], capture_output=True, text=True, check=True
+    )
+    assert all(option in known.stdout for option in options)
+
+
+def _check_speed(rest: list[str]) -> None:
+    source = (ROOT / "benchmarks" / "speed" / "packs.py").read_text(encoding="utf-8")
+    assert all(f'"{word}"' in source for word in rest if word.startswith("--"))
+
+
+@pytest.mark.parametrize("text", _blocks("yaml"))
+def test_a_suite_or_a_part_of_one_is_valid(text: str, tmp_path: Path) -> None:
+    given = yaml.safe_load(text)
+    path = tmp_path / "suite.yaml"
+    path.write_text(text if "name" in given else yaml.safe_dump(SMALL | given), encoding="utf-8")
+
+    assert sum(1 for _ in expand(load_suite(path))) > 0
+
+
+@pytest.mark.parametrize("code", _blocks("python"))
+def test_code_runs_as_written(code: str, tmp_path: Path) -> None:
+    if '"runs"' in code and "rb.run(" not in code:
+        code = TINY_QUICK + code.replace('rb.load("runs", "quick")', 'rb.load("runs", suite)')
+    script = tmp_path / "block.py"
+    script.write_text(code, encoding="utf-8")
+
+    done = subprocess.run([sys.executable, script.name], cwd=tmp_path, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    promised = re.findall(r"^print\(.*\)  # (.*)$", code, re.MULTILINE)
+    assert all(line in done.stdout.splitlines() for line in promised)
+
+
+def test_the_first_two_commands_are_the_ones_that_everybody_is_told() -> None:
+    start = ".venv/bin/pip install tox && .venv/bin/tox run -e"
+    lines = [line.partition("  ")[0] for line in _page("README.md").splitlines()]
+    commands = [line for line in lines if line.startswith("python3 -m venv .venv")]
+
+    assert commands == [f"python3 -m venv .venv && {start} {name}" for name in ("matrix", "tests")]
+
+
+def test_contributing_begins_with_three_commands() -> None:
+    first = next(block for block in _blocks("bash") if block.id.startswith("CONTRIBUTING"))
+
+    assert len(first.values[0].splitlines()) == 3
+    assert _page("CONTRIBUTING.md").splitlines()[2] == "```bash"
+
+
+def test_what_is_generated_is_up_to_date() -> None:
+    assert build.stale() == []
+
+
+def test_a_change_of_a_source_makes_its_block_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(build.BLOCKS, "suites", lambda: "another suite ships")
+
+    assert [page.name for page in build.stale()] == ["suites.md"]
+
+
+def test_every_block_has_a_place_and_every_place_a_block() -> None:
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    begun, ended = (re.findall(rf"<!-- {word} ([^>]*) -->", text) for word in ("begin", "end"))
+
+    assert begun == ended
+    assert set(begun) == set(build.BLOCKS)
+
+
+def test_all_keys_of_a_suite_are_described() -> None:
+    described = re.findall(
+        r"^\| `(\w+)` \|", _page("docs/suites.md").partition("**Levels.**")[0], re.MULTILINE
+    )
+
+    assert {*Suite.model_fields} <= set(described)
+    assert {*described} <= {*Suite.model_fields, *shipped()}
+    assert all(f"`{name}`" in _page("docs/suites.md") for name in [*DataProtocol.model_fields, "per_data"])
+
+
+def test_the_columns_that_are_described_are_written(tmp_path: Path) -> None:
+    import recipebench as rb
+
+    suite = SMALL | {
+        "matrix": {"regularizer": ["dropout"]},
+        "model": {"mlp": {"hidden": [4]}},
+        "seeds": 1,
+        "protocol": {"epochs": 1, "batch_size": 500},
+    }
+    columns = set(rb.run(suite, store=tmp_path / "runs", workers=1, quiet=True).columns)
+    section = _page("docs/store.md").partition("| column of `records` |")[2].partition("\n\n")[0]
+    described = (
+        {name for line in section.splitlines() for name in re.findall(r"`([\w.]+)`", line.split("|")[1:2][0])}
+        if section
+        else set()
+    )
+
+    assert {"cell_id", "status", "pack_seconds", "test_accuracy_at_best"} <= described <= columns
+    assert {name for name in columns if store_tables.is_time_column(name)} == {"pack_seconds"}
+
+
+def test_links_and_pictures_lead_somewhere() -> None:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        links = [*re.findall(r"\]\(([^)]+)\)", text), *re.findall(r'src="([^"]+)"', text)]
+        for link in links:
+            if not link.startswith("https://"):
+                assert (page.parent / link.partition("#")[0]).exists(), f"{page.name}: {link}"
+
+
+def test_the_picture_of_the_report_is_a_small_png() -> None:
+    content = (ROOT / "docs" / "images" / "report.png").read_bytes()
+
+    assert content.startswith(b"\x89PNG")
+    assert len(content) <= build.LARGEST_PICTURE
+
+
+def test_the_citation_file_has_what_its_format_asks_for() -> None:
+    citation = yaml.safe_load(_page("CITATION.cff"))
+
+    assert citation["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors"} <= set(citation)
+    assert all(set(author) & {"name", "family-names"} for author in citation["authors"])
+    assert citation["version"] == re.search(r'^version = "(.*)"$', _page("pyproject.toml"), re.MULTILINE)[1]  # type: ignore[index]
+
+
+def test_the_changelog_has_a_place_for_the_next_change() -> None:
+    headings = re.findall(r"^## \[(.+?)\]", _page("CHANGELOG.md"), re.MULTILINE)
+    kinds = set(re.findall(r"^### (.+)$", _page("CHANGELOG.md"), re.MULTILINE))
+
+    assert headings[0] == "Unreleased"
+    assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
