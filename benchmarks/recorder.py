@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -54,8 +55,8 @@ class Track:
     def watch(self, epoch: int, *, keep_state: bool) -> None:
         """Follow the validation loss: remember the best epoch, stop when patience is exhausted."""
         loss = self.history[-1]["validation_loss"]
-        if loss < self.best_loss:
-            self.best_loss, self.best_epoch = loss, epoch
+        if loss < self.best_loss or not self.best_epoch:  # the first epoch is the best so far, whatever its loss
+            self.best_loss, self.best_epoch = (torch.inf if math.isnan(loss) else loss), epoch
             if keep_state:
                 self.best_state = {name: t.clone() for name, t in self.module.state_dict().items()}
         self.stopped = self.patience is not None and epoch - self.best_epoch >= self.patience

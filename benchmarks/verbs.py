@@ -87,9 +87,9 @@ def run(request: RunRequest) -> int:
 def run_and_report(request: RunRequest, console: Console) -> Results:
     """Train what is missing, write the report, return the results."""
     suite, options = request.validated(), request.options()
-    out = request.out or _reports(request.store, suite)
+    looked_at, out = Store(request.store), request.out or _reports(request.store, suite)
     check_target(out, "--out")
-    selection = runner.select(suite, Store(request.store), options)
+    selection = runner.select(suite, looked_at, options)
     store = Store(request.store, on_problem=lambda text: console.print(text, markup=False))
     with store.lock():
         plan = runner.make_plan(selection, store, options)
@@ -123,8 +123,8 @@ def dry_run(request: RunRequest) -> int:
     from recipebench.benchmarks.estimate import estimate_seconds
 
     console, suite, options = _console(), request.validated(), request.options()
-    check_target(request.out or _reports(request.store, suite), "--out")
     store = Store(request.store)
+    check_target(request.out or _reports(request.store, suite), "--out")
     selection = runner.select(suite, store, options, fetch=False)
     plan = runner.make_plan(selection, store, options, ask_why_alone=True)
     _announce(plan, console)

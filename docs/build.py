@@ -196,7 +196,8 @@ def _quick() -> str:
     found = json.loads(QUICK.read_text(encoding="utf-8"))
     seconds = statistics.median(found["seconds"])
     runs = len(found["seconds"])
-    times = "one run" if runs == 1 else f"median of {runs} runs"
+    spread = f"{min(found['seconds']):.0f} to {max(found['seconds']):.0f} s"
+    times = "one run" if runs == 1 else f"median of {runs} runs, {spread}"
     return (
         f"Measured: {found['cells']:,} cells in {seconds:.0f} s, {60 * found['cells'] / seconds:,.0f} cells "
         f"a minute, start of Python and report included ({times}; {found['workers']} workers on "

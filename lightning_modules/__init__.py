@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recipebench.lightning_modules.activations import ACTIVATIONS as ACTIVATIONS
+    from recipebench.lightning_modules.initializers import INITIALIZERS as INITIALIZERS
+    from recipebench.lightning_modules.linear_regression import LinearRegression as LinearRegression
+    from recipebench.lightning_modules.mlp import MLP as MLP
+    from recipebench.lightning_modules.models import MODELS as MODELS
+    from recipebench.lightning_modules.models import create as create
+    from recipebench.lightning_modules.optimizers import OPTIMIZERS as OPTIMIZERS
+    from recipebench.lightning_modules.softmax_regression import SoftmaxRegression as SoftmaxRegression
+    from recipebench.lightning_modules.supervised import SupervisedModule as SupervisedModule
 
 _HOMES = {
     "LinearRegression": "linear_regression",

@@ -94,7 +94,7 @@ def test_every_kind_of_block_is_tested() -> None:
     assert len(re.findall(r"^```", text, re.MULTILINE)) % 2 == 0
 
 
-@pytest.mark.parametrize("words", _commands())
+@pytest.mark.parametrize("words", list(_commands()))
 def test_a_command_exists_with_its_options(words: list[str]) -> None:
     if words[:2] in (["pipx", "run"], ["python", "-m"]):
         words = words[2:]
@@ -228,12 +228,8 @@ def test_the_columns_that_are_described_are_written(tmp_path: Path) -> None:
         "protocol": {"epochs": 1, "batch_size": 500},
     }
     columns = set(rb.run(suite, store=tmp_path / "runs", workers=1, quiet=True).columns)
-    section = _page("docs/store.md").partition("| column of `records` |")[2].partition("\n\n")[0]
-    described = (
-        {name for line in section.splitlines() for name in re.findall(r"`([\w.]+)`", line.split("|")[1:2][0])}
-        if section
-        else set()
-    )
+    rows = re.findall(r"^\| (`.*?) \|", _page("docs/store.md"), re.MULTILINE)
+    described = {name for cell in rows for name in re.findall(r"`([\w.]+)`", cell)}
 
     assert {"cell_id", "status", "pack_seconds", "test_accuracy_at_best"} <= described <= columns
     assert {name for name in columns if store_tables.is_time_column(name)} == {"pack_seconds"}

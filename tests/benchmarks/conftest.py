@@ -23,7 +23,7 @@ EXAMPLE: dict[str, Any] = {
     "model": {"mlp": {"hidden": [8]}},
     "matrix": {
         "regularizer": ["none", {"early_stopping": {"patience": 1}}],
-        "optimizer": [{"sgd": {"lr": 1e30}}, {"momentum": {"lr": 0.5}}, "adam"],
+        "optimizer": [{"sgd": {"lr": 1e30}}, {"momentum": {"lr": 0.3}}, "adam"],
     },
     "seeds": 1,
     "protocol": {"epochs": 5, "batch_size": 64},

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-import scipy.stats
+import scipy.stats  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, nn
 
@@ -27,16 +28,16 @@ def drawn(initializer: str, *, seed: int = 0, out: int = FAN_OUT, **options: Any
 
 def torch_std(initializer: str) -> float:
     """Measure what torch's own initializer does to a large matrix of these fans."""
-    fill = {
+    fill: dict[str, Callable[[Tensor], Tensor]] = {
         "xavier": nn.init.xavier_normal_,
         "xavier_fan_in": lambda w: nn.init.kaiming_normal_(w, nonlinearity="linear"),
         "he": lambda w: nn.init.kaiming_normal_(w, nonlinearity="relu"),
         "small_gaussian": lambda w: nn.init.normal_(w, std=0.01),
         "torch_default": lambda w: nn.init.kaiming_uniform_(w, a=math.sqrt(5)),
-    }[initializer]
+    }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        return float(fill(torch.empty(FAN_OUT, FAN_IN)).std())
+        return float(fill[initializer](torch.empty(FAN_OUT, FAN_IN)).std())
 
 
 STANDARD_DEVIATIONS = {

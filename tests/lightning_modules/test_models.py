@@ -1,4 +1,4 @@
-"""Models in a bare Trainer against closed forms, scikit-learn and plain loops; what keeps one out of packs."""
+"""Models in a bare Trainer against closed forms, scikit-learn and plain loops; obstacles to packs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import sklearn.linear_model
+import sklearn.linear_model  # type: ignore[import-untyped]
 import torch
 from pytorch_lightning import Trainer
 from torch import Tensor, nn
@@ -216,7 +216,7 @@ def test_a_wrong_request_is_refused(options: dict[str, Any], message: str) -> No
 )
 def test_create_hands_a_recipe_to_the_model(name: str, task: str, kind: type[MLP]) -> None:
     hidden = name == "mlp"
-    recipe = {
+    recipe: dict[str, Any] = {
         "activation": Choice("maxout", {"pieces": 3}) if hidden else None,
         "initializer": Choice("small_gaussian", {"std": 0.5}),
         "regularizer": Choice("l1", {"strength": 0.2}),
@@ -228,7 +228,7 @@ def test_create_hands_a_recipe_to_the_model(name: str, task: str, kind: type[MLP
         in_features=5,
         out_features=1 if task == "regression" else 4,
         init_seed=3,
-        **recipe,  # type: ignore[arg-type]
+        **recipe,
     )
 
     assert type(model) is kind

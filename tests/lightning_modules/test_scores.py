@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-import sklearn.metrics
+import sklearn.metrics  # type: ignore[import-untyped]
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -123,9 +123,9 @@ def test_a_tally_of_members_is_each_members_own(task: str, members: int) -> None
     parts = [[part[start::members][: SAMPLES // members] for part in samples] for start in range(members)]
 
     together: Any = [torch.cat(column) for column in zip(*parts, strict=True)]
-    each = torch.cat([tally(task, *part) for part in parts])
+    each = torch.cat([tally(task, part[0], part[1], part[2]) for part in parts])
 
-    assert torch.equal(tally(task, *together, members=members), each)
+    assert torch.equal(tally(task, together[0], together[1], together[2], members), each)
 
 
 def test_a_non_finite_loss_is_seen() -> None:
@@ -153,3 +153,12 @@ def test_reset_forgets_everything() -> None:
     scores.update(torch.eye(2), torch.tensor([0, 1]), torch.zeros(2))
 
     assert {name: float(value) for name, value in scores.compute().items()} == {"loss": 0.0, "accuracy": 1.0}
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_a_tally_stays_on_the_device_of_the_losses(task: str) -> None:
+    outputs, targets, losses = classified() if task == "classification" else regressed()
+
+    total = tally(task, outputs.to("meta"), targets.to("meta"), losses.to("meta"))
+
+    assert total.device.type == "meta"

@@ -168,7 +168,7 @@ class Script(MLP):
         self.register_buffer("trained", torch.zeros((), dtype=torch.int64))
 
     def on_train_epoch_start(self) -> None:
-        self.trained += 1
+        self.get_buffer("trained").add_(1)
 
     def on_validation_epoch_end(self) -> None:
         sanity = self.trainer.sanity_checking
