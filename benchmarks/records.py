@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def not_trained(
     return row | _scores(cell, None, None)
 
 
-def cell_of(row: Mapping[Hashable, Any]) -> Cell:
+def cell_of(row: Mapping[Any, Any]) -> Cell:
     """Return the cell of a record, as it was trained."""
     from recipebench.benchmarks.cells import Cell
 

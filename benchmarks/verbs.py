@@ -6,7 +6,7 @@ import math
 import os
 import platform
 import random
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -361,7 +361,7 @@ def export(prefix: str, path: Path, data_dir: Path | None, out: Path, at: str) -
         raise RuntimeError(f"{cell.id} could not be exported: {answer['reason']}\n{answer['traceback']}")
 
 
-def _refuse_without_weights(record: Mapping[Hashable, Any], at: str) -> None:
+def _refuse_without_weights(record: Mapping[Any, Any], at: str) -> None:
     """Refuse to export what is not there: the weights of a cell that failed or diverged."""
     if record["status"] == "failed":
         raise RequestError(f"{record['cell_id']} has no weights: it failed, {record['reason']}.")

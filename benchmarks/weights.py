@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from recipebench.benchmarks.training import plain_module, train
 
 
 def export(cell: Cell, at: str, out: Path, data_dir: Path | None) -> None:
-    """Train a cell alone and write its weights as safetensors, with the cell id in the header.
+    """Train a cell alone and write its weights as safetensors, `cell_id` and `at` as JSON in the header.
 
     Args:
         cell: what to train.
@@ -22,7 +23,8 @@ def export(cell: Cell, at: str, out: Path, data_dir: Path | None) -> None:
         out: the file; its folder is made if need be.
         data_dir: where data are looked for first.
     """
-    content = save(_state(cell, at, data_dir), metadata={"cell_id": cell.id, "at": at})
+    header = json.dumps({"cell_id": cell.id, "at": at})  # one key: their order in a file is random
+    content = save(_state(cell, at, data_dir), metadata={"recipebench": header})
     out.parent.mkdir(parents=True, exist_ok=True)
     write_files({out: content})
 

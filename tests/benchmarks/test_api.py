@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +19,8 @@ from recipebench.benchmarks import weights
 from recipebench.benchmarks.store import Store
 from recipebench.benchmarks.training import plain_module, train
 from recipebench.benchmarks.verbs import LIST_COLUMNS
-from recipebench.errors import RequestError
 from recipebench.datamodules import create
+from recipebench.errors import RequestError
 from recipebench.lightning_modules import MLP
 
 
@@ -115,7 +116,7 @@ def test_exported_weights_are_those_of_the_training(regularizer: str, trained: A
                 name,
             )
         with safe_open(path, "pt") as file:
-            assert file.metadata() == {"cell_id": cell.id, "at": at}
+            assert json.loads(file.metadata()["recipebench"]) == {"cell_id": cell.id, "at": at}
 
 
 def test_exported_weights_fit_the_plain_module_and_score_as_recorded(trained: Any, tmp_path: Path) -> None:

@@ -105,7 +105,8 @@ def test_no_packs_start_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_worker_that_is_killed_is_replaced_and_its_pack_trained_again(
     children: Callable[[int], set[int]], alive: Callable[[int], bool]
 ) -> None:
-    packs = [Pack(cells(4)[:2]), Pack(cells(4)[2:])]
+    trained = cells(4, epochs=300)  # long enough to be met while it trains
+    packs = [Pack(trained[:2]), Pack(trained[2:])]
     events, victims = [], set()
 
     with LocalExecutor(1) as local:
@@ -117,7 +118,7 @@ def test_a_worker_that_is_killed_is_replaced_and_its_pack_trained_again(
                 os.kill(victim, signal.SIGKILL)
         replaced = children(os.getpid())
 
-    assert ends(events) == {cell.id: "done" for cell in cells(4)}
+    assert ends(events) == {cell.id: "done" for cell in trained}
     (retried,) = (event for event in events if event.kind == "retried")
     assert retried.pack is packs[0]
     assert retried.reason == "worker killed by signal 9 (out of memory, if nobody killed it)"

@@ -22,7 +22,7 @@ from recipebench.benchmarks.suite import load_suite
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs process groups and /proc")
 
 KILLS = 10
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds after which something that must happen is taken to hang."""
 
 SUITE = {
