@@ -183,13 +183,18 @@ def version(
 
 
 def _finish(work: Callable[[], int]) -> NoReturn:
-    """Exit with what the work returns, or with 130 when it is interrupted."""
+    """Exit with what the work returns, with 1 when no worker can do it, with 130 when it is interrupted."""
+    from recipebench.benchmarks.executor import WorkerError
+
     try:
         code = work()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # once more would only spoil the way out
         typer.echo("Interrupted. What is finished is kept; the same command goes on from there.", err=True)
         code = 130
+    except WorkerError as error:
+        typer.echo(f"Error: {error}", err=True)
+        code = 1
     raise typer.Exit(code)
 
 

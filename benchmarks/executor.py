@@ -24,6 +24,9 @@ COMMAND = (sys.executable, "-P", "-m", "recipebench.benchmarks.worker")
 DEATHS = 2
 """How often a pack may lose its worker before it is halved, or, of one cell, given up."""
 
+STARTS = 3
+"""How many workers in succession may end before they are ready, until the run is given up."""
+
 LAST_LINES = 100
 """Lines of a worker's standard error that are kept, to say why it died; nobody sees them otherwise."""
 
@@ -32,6 +35,10 @@ GRACE = 5.0
 
 Message = dict[str, Any]
 """What is sent to a worker or comes from it."""
+
+
+class WorkerError(Exception):
+    """No worker can do its work, whatever it is given: the message says why, what is finished is kept."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +93,13 @@ class LocalExecutor:
 
         A pack that raises is halved until the cell at fault is alone; a pack whose worker dies is
         tried again and then halved. Each cell ends in exactly one `done` or `failed` event.
+
+        Raises:
+            WorkerError: workers end before they are ready, so that no pack is to blame.
         """
         waiting = deque(packs)
         deaths: dict[Pack, int] = {}
+        false_starts = 0
         idle = list(range(len(self._workers)))
         while waiting or len(idle) < len(self._workers):
             while waiting and idle:
@@ -96,11 +107,17 @@ class LocalExecutor:
                 yield Event("started", number, pack)
                 self._start(number, pack)
             number, pack, message = self._events.get()
-            if message["kind"] == "epoch":
+            kind = message["kind"]
+            false_starts = false_starts + 1 if kind == "unstarted" else 0
+            if false_starts == STARTS:
+                raise WorkerError(
+                    f"Workers do not start: {message['reason']}.\n{message['traceback']}".rstrip()
+                )
+            if kind == "epoch":
                 yield Event("epoch", number, pack, epoch=message["epoch"])
                 continue
             idle.append(number)
-            if message["kind"] == "done":
+            if kind == "done":
                 yield Event("done", number, pack, records=message["records"], history=message["history"])
             else:
                 yield self._after_failure(number, pack, message, waiting, deaths)
@@ -109,7 +126,7 @@ class LocalExecutor:
         self, number: int, pack: Pack, message: Message, waiting: deque[Pack], deaths: dict[Pack, int]
     ) -> Event:
         deaths[pack] = deaths.get(pack, 0) + (message["kind"] == "died")
-        if message["kind"] == "died" and deaths[pack] < DEATHS:
+        if message["kind"] == "unstarted" or (message["kind"] == "died" and deaths[pack] < DEATHS):
             waiting.append(pack)
         elif len(pack.cells) > 1:
             waiting.extend(pack.halves())
@@ -136,13 +153,19 @@ def training_request(pack: Pack, data_dir: Path | None) -> Message:
 
 
 def ask_once(request: Message) -> Message:
-    """Start a worker for one request and return its last answer: `done`, `error` or `died`."""
+    """Start a worker for one request and return its last answer, `done`.
+
+    Raises:
+        WorkerError: the worker raised or died.
+    """
     worker = _Worker()
     try:
         *_, last = worker.ask(request)
     finally:
         worker.kill()
         worker.bury()
+    if last["kind"] != "done":
+        raise WorkerError(f"{last['reason']}.\n{last['traceback']}".rstrip())
     return last
 
 
@@ -152,18 +175,17 @@ class _Worker:
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._said: deque[str] = deque(maxlen=LAST_LINES)
-        self._closed = False
+        self._closed = self._ready = False
         self._starting, self._talking = threading.Lock(), threading.Lock()
 
     def ask(self, request: Message) -> Iterator[Message]:
-        """Send a request and yield the answers; the last is `done`, `error` or `died`."""
+        """Send a request and yield the answers; the last is `done`, `error`, `died` or `unstarted`."""
         with self._talking:
             try:
                 yield from self._converse(self._alive(), json.dumps(request))
             except (OSError, ValueError) as error:  # it did not start, or what it wrote is no message
                 self._end(grace=0)
-                reason = f"worker lost: {type(error).__name__}: {error}"
-                yield {"kind": "died", "reason": reason, "traceback": ""}
+                yield self._loss(f"worker lost: {type(error).__name__}: {error}")
 
     def kill(self) -> None:
         """End the process, whatever it does; none is started any more."""
@@ -188,12 +210,17 @@ class _Worker:
             if not line.endswith("\n"):
                 break  # it died while it wrote
             message = json.loads(line)
-            if message["kind"] != "ready":
+            if message["kind"] == "ready":
+                self._ready = True
+            else:
                 yield message
             if message["kind"] in ("done", "error"):
                 return
-        code = self._end(grace=GRACE)
-        yield {"kind": "died", "reason": self._cause(code), "traceback": "".join(self._said)}
+        yield self._loss(self._cause(self._end(grace=GRACE)))
+
+    def _loss(self, reason: str) -> Message:
+        kind = "died" if self._ready else "unstarted"
+        return {"kind": kind, "reason": reason, "traceback": "".join(self._said)}
 
     def _alive(self) -> subprocess.Popen[str]:
         if self._process is not None and self._process.poll() is not None:
@@ -202,6 +229,7 @@ class _Worker:
             if self._closed:
                 raise OSError("the run is over")
             if self._process is None:
+                self._ready = False
                 self._said.clear()
                 self._process = subprocess.Popen(
                     COMMAND,

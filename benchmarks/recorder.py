@@ -55,7 +55,7 @@ class Track:
     def watch(self, epoch: int, *, keep_state: bool) -> None:
         """Follow the validation loss: remember the best epoch, stop when patience is exhausted."""
         loss = self.history[-1]["validation_loss"]
-        if loss < self.best_loss or not self.best_epoch:  # the first epoch is the best so far, whatever its loss
+        if loss < self.best_loss or self.best_epoch == 0:  # whatever its loss, the first is the best so far
             self.best_loss, self.best_epoch = (torch.inf if math.isnan(loss) else loss), epoch
             if keep_state:
                 self.best_state = {name: t.clone() for name, t in self.module.state_dict().items()}

@@ -215,7 +215,7 @@ class TensorDataModule(LightningDataModule):
     def load(self) -> tuple[Samples, Samples | None]:
         """Return the training samples and the official test samples (None where there are none)."""
 
-    def setup(self, stage: str | None = None) -> None:  # noqa: ARG002
+    def setup(self, stage: str | None = None) -> None:
         """Load and split the data; a second call does nothing.
 
         Args:

@@ -9,6 +9,9 @@ from typing import Any
 
 from recipebench.errors import RequestError, unknown
 
+LARGEST = 2**63 - 1
+"""The largest whole number that a hyper-parameter can be."""
+
 Value = float | int | str | bool | tuple[int, ...]
 
 
@@ -43,7 +46,9 @@ class Parameter:
         where = f"{owner}: {self.name}"
         if self.type is tuple:
             return self._check_widths(value, where)
-        if self.type is float and isinstance(value, int) and not isinstance(value, bool):
+        if type(value) is int and abs(value) > LARGEST:
+            raise RequestError(f"{where}: expected {self._expected()}, got a whole number beyond {LARGEST}.")
+        if self.type is float and type(value) is int:
             value = float(value)
         if type(value) is not self.type:
             raise RequestError(f"{where}: expected {self._expected()}, got {_show(value)}.")

@@ -57,7 +57,7 @@ def test_the_purposes_and_names_of_a_run_have_streams_of_their_own() -> None:
 
 
 def test_names_are_kept_apart() -> None:
-    alike = [
+    alike: list[tuple[Any, ...]] = [
         ("a", "b"),
         ("ab",),
         ("a", "b", ""),

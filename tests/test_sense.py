@@ -184,7 +184,7 @@ def test_dropout_hurts_training(results: Results, data: str) -> None:
 
 @pytest.mark.parametrize("data", DATA)
 def test_dropout_is_off_in_evaluation(results: Results, data: str) -> None:
-    row = results.records.loc[(data, "relu/he/dropout/sgd")]
+    row: Any = results.records.loc[(data, "relu/he/dropout/sgd")]
 
     assert row["fit_loss"] - row["train_loss"] > 0.07  # 0.139
 
@@ -198,7 +198,7 @@ def test_all_networks_learn_more_in_five_epochs_than_in_one(results: Results, da
 
 def test_small_gaussian_draws_do_not_train_a_deep_network(results: Results) -> None:
     """Eight hidden layers: he reached at least .79 in 20 plain runs, small_gaussian at most .10."""
-    deep = results.records.loc["digits"]
+    deep: Any = results.records.loc["digits"]
 
     assert deep.loc["relu/he/none/sgd", "test_accuracy"] > 0.5
     assert deep.loc["relu/small_gaussian/none/sgd", "test_accuracy"] < 0.2

@@ -40,6 +40,11 @@ class PackedLayer:
         self.has_parameters = any(True for _ in members[0].parameters())
         self.needs_input_grad = True
 
+    @classmethod
+    def refuses(cls, layer: nn.Module) -> str | None:
+        """Say why a layer of the right type has no packed form after all, or return None."""
+        return None
+
     def forward(self, x: Inputs) -> Inputs:
         """Return the outputs, (K, batch, features), and keep what `backward` needs."""
         raise NotImplementedError
@@ -61,7 +66,7 @@ def pack_layer(
     name: str,
     stack: ParameterStack,
 ) -> PackedLayer:
-    """Return the packed form of K layers like `layer`; look its type up with `can_pack` first.
+    """Return the packed form of K layers like `layer`; look it up with `layer_obstacle` first.
 
     Args:
         layer: one of the members; its type decides.
@@ -75,7 +80,23 @@ def pack_layer(
     raise TypeError(f"{type(layer).__name__} has no packed form.")
 
 
-def can_pack(layer: nn.Module) -> bool:
-    """Whether this exact type of layer has a packed form; a subclass may compute anything, so it has none."""
-    hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
-    return type(layer) in pack_layer.registry and not any(hooks)
+def layer_obstacle(layer: nn.Module) -> str | None:
+    """Say why a layer cannot be packed, or return None; its type is exact, as a subclass may do anything."""
+    if type(layer) not in pack_layer.registry or type(layer) is nn.Module:
+        return "has no packed form"
+    if altered(layer):
+        return "has a hook or a forward of its own"
+    packed = pack_layer.dispatch(type(layer))
+    assert isinstance(packed, type)
+    assert issubclass(packed, PackedLayer)
+    return packed.refuses(layer)
+
+
+def altered(module: nn.Module) -> bool:
+    """Whether somebody hung something on this very module: a hook, or a method of the instance."""
+    hooks = (
+        *(module._forward_hooks, module._forward_pre_hooks),
+        *(module._backward_hooks, module._backward_pre_hooks),
+    )
+    methods = [name for name in vars(module) if callable(getattr(type(module), name, None))]
+    return any(hooks) or bool(methods)

@@ -1,6 +1,6 @@
 """All packed forms; a new one is a module of its own, imported here."""
 
-from recipebench.lightning_modules.packed.base import Inputs, PackedLayer, can_pack, pack_layer
+from recipebench.lightning_modules.packed.base import Inputs, PackedLayer, layer_obstacle, pack_layer
 from recipebench.lightning_modules.packed.elementwise import (
     PackedLeakyReLU,
     PackedReLU,
@@ -23,6 +23,6 @@ __all__ = [
     "PackedSigmoid",
     "PackedTanh",
     "PerMember",
-    "can_pack",
+    "layer_obstacle",
     "pack_layer",
 ]

@@ -28,6 +28,10 @@ class PackedLinear(PackedLayer):
         self._weight_grads = self.weight_grad.unbind()
         self._x: Inputs = ()
 
+    @classmethod
+    def refuses(cls, layer: nn.Module) -> str | None:
+        return "has no bias" if getattr(layer, "bias", None) is None else None
+
     def forward(self, x: Inputs) -> Tensor:
         self._x = x
         if isinstance(x, Tensor) and self._stacks(x):

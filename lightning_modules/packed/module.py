@@ -11,8 +11,8 @@ from torch.optim import Optimizer
 
 from recipebench.lightning_modules import regularizers
 from recipebench.lightning_modules.optimizers import ELEMENTWISE, OPTIMIZERS
-from recipebench.lightning_modules.packed.base import stacked
-from recipebench.lightning_modules.packed.layers import Inputs, PackedLinear, can_pack, pack_layer
+from recipebench.lightning_modules.packed.base import altered, stacked
+from recipebench.lightning_modules.packed.layers import Inputs, PackedLinear, layer_obstacle, pack_layer
 from recipebench.lightning_modules.packed.optimizers import pack_optimizers
 from recipebench.lightning_modules.packed.stack import ParameterStack
 from recipebench.lightning_modules.supervised import SupervisedModule
@@ -31,24 +31,45 @@ def obstacle(module: LightningModule) -> str | None:
     """
     if not isinstance(module, SupervisedModule):
         return f"{type(module).__name__} is not a SupervisedModule"
-    for name in (
-        "training_step",
-        "losses",
-        "penalty",
-        "weights",
-        "forward",
-        "configure_optimizers",
-        "optimizer_options",
-    ):
-        if getattr(type(module), name) is not getattr(SupervisedModule, name):
-            return f"{type(module).__name__} has a {name} of its own"
+    if own := _overrides(type(module)):
+        return f"{type(module).__name__} has a {own[0]} of its own"
     if type(module.network) is not nn.Sequential:
         return "its network is not a plain chain of layers"
+    if len(set(module.network)) != len(module.network):
+        return "a layer of its network occurs twice"
+    if altered(module) or altered(module.network):
+        return "it has a hook or a method of its own"
     for name, layer in module.network.named_children():
-        if not can_pack(layer):
-            return f"layer {name} ({type(layer).__name__}) has no packed form"
+        if reason := layer_obstacle(layer):
+            return f"layer {name} ({type(layer).__name__}) {reason}"
     if module.optimizer.name not in ELEMENTWISE:
         return f"optimizer {module.optimizer.name} is not known to be element-wise"
+    return _parameter_obstacle(module)
+
+
+def _overrides(kind: type) -> list[str]:
+    """Return what the classes below `SupervisedModule` define anew, except how they are built."""
+    below = kind.__mro__[: kind.__mro__.index(SupervisedModule)]
+    return [
+        name
+        for c in below
+        for name in vars(c)
+        if not name.startswith("__") and hasattr(SupervisedModule, name)
+    ]
+
+
+def _parameter_obstacle(module: SupervisedModule) -> str | None:
+    """Say what keeps the parameters from being rows of a stack, each one layer's own, trained, float32."""
+    parameters = [p for layer in module.network.children() for p in layer.parameters()]
+    if len(parameters) != len(list(module.parameters())) or len({id(p) for p in parameters}) != len(
+        parameters
+    ):
+        return "it has parameters that are shared, or belong to no layer"
+    for p in parameters:
+        if p.dtype != torch.float32 or p.device.type != "cpu":
+            return f"it has parameters of {p.dtype} on {p.device}"
+        if not p.requires_grad or p._backward_hooks or getattr(p, "_post_accumulate_grad_hooks", None):
+            return "it has parameters that are frozen or have a hook"
     return None
 
 

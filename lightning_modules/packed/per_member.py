@@ -34,9 +34,9 @@ class PerMember(PackedLayer):
     def backward(self, grad: Tensor) -> Tensor:
         result = torch.empty_like(grad)
         for row, (layer, (leaf, y)) in enumerate(zip(self.members, self._graph, strict=True)):
-            names, parameters = zip(*layer.named_parameters(), strict=True)
-            gradients = torch.autograd.grad(y, (leaf, *parameters), grad[row])
+            parameters = dict(layer.named_parameters())
+            gradients = torch.autograd.grad(y, (leaf, *parameters.values()), grad[row])
             result[row] = gradients[0]
-            for name, g in zip(names, gradients[1:], strict=True):
+            for name, g in zip(parameters, gradients[1:], strict=True):
                 self.stack.grad(f"{self.name}.{name}")[row] = g
         return result

@@ -22,6 +22,11 @@ class PackedFlatten(PackedLayer):
         super().__init__(members, name, stack)
         self._shape: torch.Size = torch.Size()
 
+    @classmethod
+    def refuses(cls, layer: nn.Module) -> str | None:
+        whole = getattr(layer, "start_dim", None) == 1 and getattr(layer, "end_dim", None) == -1
+        return None if whole else "keeps dimensions apart"
+
     def forward(self, x: Inputs) -> Inputs:
         self._shape = x[0].shape
         if isinstance(x, Tensor):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def test_report_returns_the_page_and_leaves_the_store_alone(trained: Any, tmp_pa
 @pytest.mark.parametrize("call", ["load", "report", "export"])
 def test_a_store_that_is_not_there_is_refused_and_not_made(call: str, trained: Any, tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere"
-    calls = {
+    calls: dict[str, Callable[[], object]] = {
         "load": lambda: rb.load(nowhere, trained.suite),
         "report": lambda: rb.report(trained.suite, store=nowhere),
         "export": lambda: rb.export("0", tmp_path / "w.safetensors", store=nowhere),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,11 +15,12 @@ import pytest
 import yaml
 
 import recipebench as rb
-from recipebench.benchmarks import cli, estimate, executor, verbs
+from recipebench.benchmarks import estimate, executor, verbs
 from recipebench.benchmarks.packs import plan
-from recipebench.benchmarks.store import Store
+from recipebench.benchmarks.store import Store, StoreError
 from recipebench.benchmarks.suite import load_suite
 from recipebench.benchmarks.verbs import sparkline
+from recipebench.datamodules import fetch
 
 CLOSING = "planned 12 = ok 8 + diverged 4 + failed 0 + missing 0"
 
@@ -157,7 +159,7 @@ def test_a_dry_run_tells_what_would_be_downloaded(
     command: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("RECIPEBENCH_DATA", raising=False)
-    monkeypatch.setattr(verbs.fetch, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(fetch, "cache_folder", lambda: tmp_path / "cache")
     suite = suite_file(tmp_path, data=["mnist"], matrix={"optimizer": ["sgd"]})
 
     outcome = command("run", suite, "--dry-run")
@@ -261,7 +263,7 @@ def test_a_folder_that_cannot_be_written_is_refused(command: Any, no_training: N
 def test_a_folder_that_may_not_be_written_is_refused(
     command: Any, no_training: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verbs.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
 
     outcome = command("run", "quick", "--out", "closed/new")
 
@@ -298,13 +300,36 @@ def test_a_disk_that_fails_under_the_report_is_one_error(
     )
 
 
+def test_workers_that_do_not_start_are_one_error(command: Any, no_training: None, tmp_path: Path) -> None:
+    outcome = command("run", suite_file(tmp_path), "--workers", 1)
+
+    assert outcome.code == 1
+    assert outcome.err.startswith("Error: Workers do not start: worker lost: FileNotFoundError: ")
+    assert "Traceback" not in outcome.err
+    assert Store("runs").statuses() == {}
+
+
+def test_a_disk_that_fails_under_the_store_is_one_error(
+    command: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, children: Callable[[int], set[int]]
+) -> None:
+    def write(*arguments: object) -> None:
+        raise StoreError("Could not write 2 finished cells.")
+
+    monkeypatch.setattr(Store, "write", write)
+
+    outcome = command("run", suite_file(tmp_path, seeds=1), "--workers", 1)
+
+    assert (outcome.code, outcome.err) == (1, "Error: Could not write 2 finished cells.\n")
+    assert children(os.getpid()) == set()
+
+
 def test_ctrl_c_anywhere_ends_with_130(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     handlers: list[object] = []
 
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.signal, "signal", lambda number, handler: handlers.append((number, handler)))
+    monkeypatch.setattr(signal, "signal", lambda number, handler: handlers.append((number, handler)))
     monkeypatch.setattr(verbs, "run", interrupt)
     monkeypatch.setattr(verbs, "list_levels", interrupt)
 
@@ -313,7 +338,7 @@ def test_ctrl_c_anywhere_ends_with_130(command: Any, monkeypatch: pytest.MonkeyP
 
     assert outcome.code == 130
     assert outcome.err == "Interrupted. What is finished is kept; the same command goes on from there.\n"
-    assert handlers == [(cli.signal.SIGINT, cli.signal.SIG_IGN)]
+    assert handlers == [(signal.SIGINT, signal.SIG_IGN)]
 
 
 # The other verbs ----------------------------------------------------------------------------------
@@ -393,9 +418,7 @@ def test_an_ambiguous_or_unknown_prefix_is_refused(
     trained: Any, command: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = sorted(cell.id for cell in trained.cells)
-    monkeypatch.setattr(
-        verbs.Store, "statuses", lambda self: dict.fromkeys(["ab" + i[2:] for i in ids], "ok")
-    )
+    monkeypatch.setattr(Store, "statuses", lambda self: dict.fromkeys(["ab" + i[2:] for i in ids], "ok"))
 
     ambiguous = command("show", "ab", "--store", trained.store)
     unknown = command("show", "cd", "--store", trained.store)
@@ -436,7 +459,7 @@ def test_doctor_tells_what_is_here(
     trained: Any, command: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("RECIPEBENCH_DATA", raising=False)
-    monkeypatch.setattr(verbs.fetch, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(fetch, "cache_folder", lambda: tmp_path / "cache")
 
     outcome = command("doctor", "--store", trained.store)
 

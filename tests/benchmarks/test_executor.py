@@ -6,13 +6,15 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import recipebench
 from recipebench.benchmarks import executor
 from recipebench.benchmarks.cells import Cell, expand
-from recipebench.benchmarks.executor import Event, LocalExecutor
+from recipebench.benchmarks.executor import Event, LocalExecutor, WorkerError
 from recipebench.benchmarks.packs import Pack
 from recipebench.benchmarks.suite import load_suite
 from recipebench.benchmarks.worker import measure
@@ -75,6 +77,7 @@ def quick_worker(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     def install(body: str) -> None:
         lines = [
             "import json, os, signal, sys, time",
+            "print(json.dumps({'kind': 'ready'}), flush=True)",
             "for line in sys.stdin:",
             "    seeds = [cell['seed'] for cell in json.loads(line)['cells']]",
             f"    {body}",
@@ -107,7 +110,8 @@ def test_a_worker_that_is_killed_is_replaced_and_its_pack_trained_again(
 ) -> None:
     trained = cells(4, epochs=300)  # long enough to be met while it trains
     packs = [Pack(trained[:2]), Pack(trained[2:])]
-    events, victims = [], set()
+    events: list[Event] = []
+    victims: set[int] = set()
 
     with LocalExecutor(1) as local:
         for event in local.run(packs):
@@ -205,31 +209,70 @@ def test_a_cell_that_kills_its_worker_is_found_and_given_up(
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_worker_that_ends_says_why() -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(executor, "COMMAND", (sys.executable, "-c", "raise SystemExit('no torch here')"))
-        (event,) = (event for event in run([Pack(cells(1))]) if event.kind == "failed")
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["/nowhere/worker"], "worker lost: FileNotFoundError: "),
+        (
+            ["-c", "raise SystemExit('no torch here')"],
+            "worker ended with exit code 1: no torch here.\nno torch here",
+        ),
+        (["-c", "print('hello', flush=True); input()"], "worker lost: JSONDecodeError: "),
+        (["-c", "print(end='{', flush=True)"], "worker ended with exit code 0: it said nothing."),
+        (["-c", "import os; os.abort()"], "worker killed by signal 6."),
+    ],
+)
+def test_workers_that_do_not_start_end_the_run_and_blame_no_cell(
+    command: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = [sys.executable] if command[0] == "-c" else []
+    monkeypatch.setattr(executor, "COMMAND", (*program, *command))
+    events: list[Event] = []
 
-    assert event.reason == "worker ended with exit code 1: no torch here"
-    assert event.traceback == "no torch here\n"
+    with pytest.raises(WorkerError) as raised, LocalExecutor(1) as local:
+        events.extend(local.run([Pack(cells(2)), Pack(cells(3)[2:])]))
+
+    assert str(raised.value).startswith(f"Workers do not start: {message}")
+    with pytest.raises(WorkerError) as alone:
+        executor.ask_once(executor.training_request(Pack(cells(1)), None))
+    assert str(alone.value).startswith(message)
+
+
+def test_a_worker_that_once_does_not_start_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    code = f"""
+import json, pathlib
+mark = pathlib.Path({str(tmp_path / "mark")!r})
+if not mark.exists():
+    mark.touch()
+    raise SystemExit("not yet")
+print(json.dumps({{"kind": "ready"}}), flush=True)
+input()
+print(json.dumps({{"kind": "done", "records": [], "history": []}}), flush=True)
+"""
+    monkeypatch.setattr(executor, "COMMAND", (sys.executable, "-c", code))
+
+    events = run([Pack(cells(2))])
+
+    assert [event.kind for event in events] == ["started", "retried", "started", "done"]
+    assert events[1].reason == "worker ended with exit code 1: not yet"
+    assert len(events[2].pack.cells) == 2
 
 
 @pytest.mark.parametrize(
-    ("command", "reason"),
+    ("last_words", "reason"),
     [
-        (("/nowhere/worker",), "worker lost: FileNotFoundError: "),
-        ((sys.executable, "-c", "print('hello', flush=True); input()"), "worker lost: JSONDecodeError: "),
-        (
-            (sys.executable, "-c", "print(end='{', flush=True)"),
-            "worker ended with exit code 0: it said nothing",
-        ),
-        ((sys.executable, "-c", "import os; os.abort()"), "worker killed by signal 6"),
+        ("print('hello', flush=True)", "worker lost: JSONDecodeError: "),
+        ("print(end='{', flush=True); break", "worker ended with exit code 0: it said nothing"),
+        ("os.abort()", "worker killed by signal 6"),
+        ("raise SystemExit('bye')", "worker ended with exit code 1: bye"),
     ],
 )
-def test_a_worker_that_is_none_fails_its_cells(
-    command: tuple[str, ...], reason: str, monkeypatch: pytest.MonkeyPatch
+def test_a_worker_that_fails_at_its_cells_fails_them(
+    last_words: str, reason: str, quick_worker: Script
 ) -> None:
-    monkeypatch.setattr(executor, "COMMAND", command)
+    quick_worker(last_words)
 
     events = run([Pack(cells(2))])
 
@@ -274,7 +317,7 @@ print(json.dumps({"kind": "error", "traceback": "", "reason": " ".join(found)}),
 
     (failed,) = (event for event in run([Pack(cells(1))]) if event.kind == "failed")
 
-    assert failed.reason == f"1 1 {os.path.realpath(executor.recipebench.__file__)}"
+    assert failed.reason == f"1 1 {os.path.realpath(str(recipebench.__file__))}"
 
 
 def test_a_request_survives_the_way_to_the_worker() -> None:

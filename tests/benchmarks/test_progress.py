@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from recipebench.benchmarks import progress
 from recipebench.benchmarks.executor import Event
 from recipebench.benchmarks.packs import Pack
 from recipebench.benchmarks.progress import ProgressView
@@ -19,7 +18,7 @@ from recipebench.benchmarks.suite import load_suite
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("recipebench.benchmarks.progress.time.monotonic", lambda: now[0])
     return now
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -139,11 +140,11 @@ def test_fit_loss_is_the_mean_loss_that_the_optimizer_saw(regularizer: Any, tmp_
     _, history = measured(cell)
     weights.export(cell, "start", tmp_path / "w.safetensors", None)
     plain, data = network(load_file(tmp_path / "w.safetensors")), data_of(cell)
-    matrices = [plain[1].weight, plain[3].weight]
-    penalties = {
+    first, second = (layer.weight for layer in plain if isinstance(layer, nn.Linear))
+    penalties: dict[str, Callable[[], Tensor]] = {
         "none": lambda: torch.zeros(()),
-        "l1": lambda: 0.01 * sum(w.abs().sum() for w in matrices),
-        "l2": lambda: 0.01 / 2 * sum((w**2).sum() for w in matrices),
+        "l1": lambda: 0.01 * (first.abs().sum() + second.abs().sum()),
+        "l2": lambda: 0.01 / 2 * ((first**2).sum() + (second**2).sum()),
     }
     stock = torch.optim.SGD(plain.parameters(), lr=0.2)
 
@@ -238,7 +239,7 @@ def described(cell: Cell, history: list[dict[str, Any]], **changes: Any) -> dict
         "best_epoch": 2,
         "pack_seconds": 1.5,
     }
-    return record(cell, history, **{**facts, "build": {"torch": "2", "cpu": "x"}, **changes})  # type: ignore[arg-type]
+    return record(cell, history, **{**facts, "build": {"torch": "2", "cpu": "x"}, **changes})
 
 
 def test_a_record_holds_the_last_and_the_best_epoch() -> None:

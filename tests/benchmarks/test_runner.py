@@ -13,7 +13,7 @@ import pytest
 import recipebench as rb
 from recipebench.benchmarks import executor, runner
 from recipebench.benchmarks.cells import expand
-from recipebench.benchmarks.environment import describe
+from recipebench.benchmarks.environment import build, describe
 from recipebench.benchmarks.results import collect
 from recipebench.benchmarks.runner import Options, make_plan, select
 from recipebench.benchmarks.store import Store
@@ -118,7 +118,7 @@ def test_corrupt_data_are_refused_and_nothing_is_written(no_mnist: None, tmp_pat
 def test_data_of_finished_cells_need_not_be_there(no_mnist: None, tmp_path: Path) -> None:
     suite = suite_of(data=["mnist"], **CLASSIFIERS)
     store = Store(tmp_path / "runs")
-    rows = [{"cell_id": cell.id, "status": "ok", **runner.build()} for cell in expand(suite)]
+    rows = [{"cell_id": cell.id, "status": "ok", **build()} for cell in expand(suite)]
     with store.lock():
         store.write(rows, [], store.begin_run(describe()))
 
@@ -144,7 +144,7 @@ def test_finished_cells_stay_in_the_plan_though_their_device_is_not_here(tmp_pat
     store = Store(tmp_path / "runs")
     remote = next(cell for cell in expand(suite) if cell.device == "gpu")
     with store.lock():
-        row = {"cell_id": remote.id, "status": "ok", **runner.build()}
+        row = {"cell_id": remote.id, "status": "ok", **build()}
         store.write([row], [], store.begin_run(describe()))
 
     plan = plan_of(suite, store, Options(skip_unavailable=True))
@@ -193,7 +193,7 @@ def test_records_of_another_build_are_refused(trained: Any, elsewhere: Store) ->
 
     message = str(refused.value)
     assert "has cells of this suite from torch 1.0.0 on " in message
-    assert f"here is torch {runner.build()['torch']} on " in message
+    assert f"here is torch {build()['torch']} on " in message
     assert "Give --mix to use both side by side, or another --store." in message
     assert elsewhere.digest() == before
 

@@ -23,7 +23,7 @@ from recipebench.benchmarks.store import is_time_column
 from recipebench.benchmarks.suite import load_suite
 from recipebench.benchmarks.training import plain_module, train, why_alone
 from recipebench.benchmarks.worker import measure
-from recipebench.lightning_modules import MLP, mlp
+from recipebench.lightning_modules import ACTIVATIONS, MLP
 from recipebench.seeds import seed_for
 
 OPTIMIZERS = ["sgd", {"momentum": {"lr": 0.4}}, "rmsprop", "adam"]
@@ -272,7 +272,7 @@ def test_cells_that_cannot_be_packed_are_trained_one_after_the_other(monkeypatch
     class Odd(nn.ReLU):
         """A subclass may compute anything."""
 
-    monkeypatch.setitem(mlp.ACTIVATIONS, "relu", Odd)
+    monkeypatch.setitem(ACTIVATIONS, "relu", Odd)
     cells = cells_of("penalties")[:2]
     epochs: list[int] = []
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from recipebench.benchmarks import executor, verbs
+from recipebench.benchmarks import executor, runner, verbs
+from recipebench.benchmarks.cells import Cell
 from recipebench.benchmarks.environment import describe
 from recipebench.benchmarks.store import Store
-from recipebench.datamodules import fetch
 from recipebench.errors import RequestError
 
 
@@ -82,7 +82,12 @@ def test_a_sample_is_a_share_or_a_number(
     sample: str, size: int, trained: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(verbs.runner, "differing", lambda cells, *rest: asked.append(len(cells)) or {})
+
+    def differing(cells: Sequence[Cell], *rest: object) -> dict[str, list[str]]:
+        asked.append(len(cells))
+        return {}
+
+    monkeypatch.setattr(runner, "differing", differing)
 
     verbs.verify(str(trained.file), trained.store, sample, None, None)
 
@@ -101,9 +106,12 @@ def test_a_sample_that_is_none_is_refused(sample: str, trained: Any) -> None:
 
 def test_the_sample_is_the_same_every_time(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[str]] = []
-    monkeypatch.setattr(
-        verbs.runner, "differing", lambda cells, *rest: asked.append([c.id for c in cells]) or {}
-    )
+
+    def differing(cells: Sequence[Cell], *rest: object) -> dict[str, list[str]]:
+        asked.append([cell.id for cell in cells])
+        return {}
+
+    monkeypatch.setattr(runner, "differing", differing)
 
     for _ in range(2):
         verbs.verify(str(trained.file), trained.store, "4", None, None)
@@ -128,10 +136,9 @@ def test_data_that_cannot_be_had_are_refused_before_training(
     def ensure(*arguments: object) -> None:
         raise RequestError("the data are gone")
 
-    monkeypatch.setattr(verbs.runner, "ensure", ensure)
+    monkeypatch.setattr(runner, "ensure", ensure)
     monkeypatch.setattr(executor, "COMMAND", ("/nowhere/worker",))
 
     outcome = command("verify", trained.file, "--store", trained.store)
 
     assert (outcome.code, outcome.err) == (2, "Error: the data are gone\n")
-    assert fetch.ensure is not ensure

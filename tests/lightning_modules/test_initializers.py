@@ -106,6 +106,15 @@ def test_the_outermost_draws_are_finite(name: str, u: float) -> None:
 
 
 @pytest.mark.parametrize("name", INITIALIZERS)
+def test_a_draw_of_exactly_zero_gives_finite_weights(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "rand", lambda shape, **options: torch.zeros(shape, dtype=torch.float64))
+
+    layer = drawn(name)
+
+    assert all(bool(torch.isfinite(p).all()) for p in layer.parameters())
+
+
+@pytest.mark.parametrize("name", INITIALIZERS)
 def test_every_level_is_an_increasing_function_of_the_draw(name: str) -> None:
     u = torch.linspace(0, 1, 10_001, dtype=torch.float64)[1:-1]
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn, optim
 
 from recipebench.lightning_modules import MLP
-from recipebench.lightning_modules.packed import PackedModule
+from recipebench.lightning_modules.packed import PackedModule, obstacle
 
 WIDTHS = [50, 10, 7, 1]
 BATCHES = {"last batch of 1": (41, 10), "last batch of 7": (47, 10), "last batch of 29": (93, 32)}
@@ -160,7 +160,7 @@ def train_plain(reference, member, task, samples, batch_size):
     return torch.cat(losses), torch.stack(penalties)
 
 
-@pytest.mark.parametrize("samples,batch_size", BATCHES.values(), ids=BATCHES.keys())
+@pytest.mark.parametrize(("samples", "batch_size"), BATCHES.values(), ids=BATCHES.keys())
 @pytest.mark.parametrize("task", ["classification", "regression"])
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("layers", [*ACTIVATIONS, "dropout", "batch_norm"])
@@ -222,3 +222,45 @@ def test_a_diverging_neighbor_changes_nothing():
     assert not torch.isfinite(losses[1]).all()
     for got, want in zip(beside.parameters(), calm.parameters(), strict=True):
         assert same(got.detach(), want.detach())
+
+
+def changed(change):
+    module = MLP()
+    change(module)
+    return module
+
+
+class Overriding(MLP):
+    def on_after_backward(self):
+        """Do nothing, but a pack would not even do that."""
+
+
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        (Overriding(), "on_after_backward of its own"),
+        (changed(lambda m: setattr(m, "training_step", print)), "a method of its own"),
+        (changed(lambda m: m.network.register_forward_hook(print)), "has a hook"),
+        (changed(lambda m: m.network.linear_1.register_forward_hook(print)), "linear_1 (Linear) has a hook"),
+        (changed(lambda m: m.network.linear_1.weight.register_hook(print)), "frozen or have a hook"),
+        (changed(lambda m: m.network.linear_1.weight.requires_grad_(requires_grad=False)), "frozen"),
+        (changed(lambda m: setattr(m, "extra", nn.Parameter(torch.zeros(1)))), "belong to no layer"),
+        (changed(lambda m: m.double()), "torch.float64"),
+        (changed(lambda m: setattr(m.network, "output", nn.Linear(64, 10, bias=False))), "has no bias"),
+        (changed(lambda m: setattr(m.network, "activation_2", m.network.activation_1)), "occurs twice"),
+        (changed(lambda m: setattr(m.network, "flatten", nn.Flatten(2))), "keeps dimensions apart"),
+        (changed(lambda m: setattr(m.network, "activation_1", nn.GELU())), "(GELU) has no packed form"),
+        (changed(lambda m: nn.utils.parametrizations.weight_norm(m.network.linear_1)), "has no packed form"),
+    ],
+)
+def test_what_a_pack_might_train_otherwise_is_not_packed(module, reason):
+    assert reason in obstacle(module)
+    with pytest.raises(ValueError, match="Cannot be packed"):
+        PackedModule([module, MLP()], [0, 1])
+
+
+def test_networks_that_differ_are_not_packed_together():
+    with pytest.raises(ValueError, match="networks of the members differ"):
+        PackedModule(
+            [MLP(regularizer={"dropout": {"p": 0.5}}), MLP(regularizer={"dropout": {"p": 0.2}})], [0, 1]
+        )
