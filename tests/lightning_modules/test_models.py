@@ -304,9 +304,9 @@ def with_another_optimizer() -> MLP:
     [
         (with_layer("linear_1", OwnLinear(4, 4)), "layer linear_1 (OwnLinear) has no packed form"),
         (with_layer("extra", nn.GELU()), "layer extra (GELU) has no packed form"),
-        (with_hook(), "layer activation_1 (ReLU) has no packed form"),
+        (with_hook(), "layer activation_1 (ReLU) has a hook or a forward of its own"),
         (with_weight_norm(), "layer linear_1 (ParametrizedLinear) has no packed form"),
-        (with_old_weight_norm(), "layer linear_1 (Linear) has no packed form"),
+        (with_old_weight_norm(), "layer linear_1 (Linear) has a hook or a forward of its own"),
         (OwnStep(), "OwnStep has a training_step of its own"),
         (OwnLoss(), "OwnLoss has a losses of its own"),
         (with_another_network(), "its network is not a plain chain of layers"),
