@@ -15,6 +15,8 @@ from recipebench.datamodules.catalog import data_sha256, facts_of
 from recipebench.errors import RequestError
 from recipebench.levels import Choice, Value
 
+_RUN_COLUMNS = ("batch_size", "epochs", "validation", "inputs", "device", "seed")
+
 SEMANTICS = 1
 """The version of what training means. It is part of every cell's id.
 
@@ -107,7 +109,7 @@ class Cell:
             if choice
             for name, value in choice.parameters.items()
         }
-        rest = {name: getattr(self, name) for name in ("batch_size", "epochs", "inputs", "device", "seed")}
+        rest = {name: getattr(self, name) for name in _RUN_COLUMNS}
         return {**names, **details, **rest}
 
 

@@ -70,7 +70,7 @@ class ProgressView:
         reached = self._done + sum(self._credit.values())
         minutes = (time.monotonic() - self._started) / 60
         rate = f"{reached / minutes:.0f} cells/min" if minutes > 0 else ""
-        self._bar.update(self._task, completed=self._done, rate=rate)
+        self._bar.update(self._task, completed=reached, rate=rate)
         ended = self._done == self._total
         if not self._console.is_terminal and (time.monotonic() - self._spoke > LINE_EVERY or ended):
             self._spoke = time.monotonic()

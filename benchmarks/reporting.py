@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from recipebench.reports import Endpoint, SuiteInfo
 
 
 def write_report(
-    suite: Suite, cells: Sequence[Cell], results: Results, store: Store, out: Path, *, source: object = None
+    suite: Suite, cells: Sequence[Cell], results: Results, store: Store, out: Path, command: str
 ) -> Path:
     """Write page, summary, tables, figures and frames of a suite; return the path of the page.
 
@@ -30,20 +29,19 @@ def write_report(
         results: their records and histories.
         store: where the environments of their runs are found.
         out: the folder to write to.
-        source: what the suite was loaded from, for the command that repeats it.
+        command: what a person types to repeat the run.
 
     Raises:
         StoreError: the disk is full or broken, or the folder cannot be written.
     """
     done = results.records.loc[results.records["torch"].notna(), "cell_id"]
-    info = describe(suite, cells, source)
+    info = describe(suite, cells, command)
     with disk_errors(f"write the report to {out}"):
         return reports.refresh(results.records, results.history, info, out, store.environments(done))
 
 
-def describe(suite: Suite, cells: Sequence[Cell], source: object = None) -> SuiteInfo:
+def describe(suite: Suite, cells: Sequence[Cell], command: str) -> SuiteInfo:
     """Return what the report tells of a suite."""
-    name = str(source) if isinstance(source, str | Path) else suite.name
     names = list(dict.fromkeys(cell.data.name for cell in cells))
     return SuiteInfo(
         name=suite.name,
@@ -55,7 +53,7 @@ def describe(suite: Suite, cells: Sequence[Cell], source: object = None) -> Suit
         protocol="; ".join(_protocol(cells, name) for name in names),
         smallest_effect=dict(suite.smallest_effect),
         data={name: _facts(name, cells) for name in names},
-        command=f"recipebench run {shlex.quote(name)}",
+        command=command,
     )
 
 

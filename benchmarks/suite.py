@@ -282,7 +282,7 @@ def shipped() -> dict[str, Path]:
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema of a suite, for editors: all known levels with their summaries."""
     schema = Suite.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "recipebench suite", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "recipebench suite"}
 
 
 def template() -> str:

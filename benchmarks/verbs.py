@@ -6,6 +6,7 @@ import math
 import os
 import platform
 import random
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -97,7 +98,9 @@ def run_and_report(request: RunRequest, console: Console) -> Results:
         with ProgressView(plan, console) as view:
             results = runner.run(plan, store, options, view)
         console.print(closing_line(results.counts))
-        page = write_report(suite, plan.cells, results, store, out, source=request.suite)
+        page = write_report(
+            suite, plan.cells, results, store, out, _repeat(request.suite, request.seeds, request.device)
+        )
     console.print(f"Report: {page}", markup=False)
     return results
 
@@ -118,6 +121,14 @@ def check_target(path: Path, option: str) -> None:
         raise RequestError(f"{option}: {path} cannot be written; choose a folder that you can write to.")
 
 
+def _repeat(source: str | Path | Mapping[str, object] | Suite, seeds: int | None, device: str | None) -> str:
+    """Return the command that repeats a run; a suite given as a mapping goes by its name."""
+    name = str(source) if isinstance(source, str | Path) else load_suite(source).name
+    options = {"--seeds": seeds, "--device": device}
+    given = [text for option, value in options.items() if value is not None for text in (option, str(value))]
+    return shlex.join(["recipebench", "run", name, *given])
+
+
 def dry_run(request: RunRequest) -> int:
     """Print cells, packs and an estimate of time; train and write nothing."""
     from recipebench.benchmarks.estimate import estimate_seconds
@@ -129,6 +140,9 @@ def dry_run(request: RunRequest) -> int:
     plan = runner.make_plan(selection, store, options, ask_why_alone=True)
     _announce(plan, console)
     _announce_downloads(plan, options, console)
+    if not plan.packs:
+        console.print("Nothing to train.")
+        return 0
     rows = [
         (str(len(packs)), str(sum(len(pack.cells) for pack in packs)), *texts)
         for texts, packs in _alike(plan.packs).items()
@@ -220,7 +234,7 @@ def report_of(
     results = collect(suite, store, cells)
     out = out or _reports(path, suite)
     check_target(out, "--out")
-    return write_report(suite, cells, results, store, out, source=source), results
+    return write_report(suite, cells, results, store, out, _repeat(source, seeds, device)), results
 
 
 def existing_store(path: Path) -> Store:

@@ -240,6 +240,7 @@ def test_columns_are_flat() -> None:
         "optimizer.beta2": 0.999,
         "optimizer.eps": 1e-8,
         "batch_size": 32,
+        "validation": 0.1,
         "epochs": 10,
         "inputs": "unit",
         "device": "cpu",
