@@ -8,13 +8,11 @@ from pathlib import Path
 
 from recipebench import reports
 from recipebench.benchmarks.cells import Cell
-from recipebench.benchmarks.crossing import CATALOGS
 from recipebench.benchmarks.results import Results
 from recipebench.benchmarks.store import Store
 from recipebench.benchmarks.store_files import disk_errors
 from recipebench.benchmarks.suite import Suite
 from recipebench.datamodules.catalog import facts_of
-from recipebench.levels import Choice
 from recipebench.reports import Endpoint, SuiteInfo
 
 
@@ -47,7 +45,7 @@ def describe(suite: Suite, cells: Sequence[Cell], command: str) -> SuiteInfo:
         name=suite.name,
         description=suite.description,
         endpoints={name: _endpoint(suite, name) for name in names},
-        factors={factor: _levels(cells, factor) for factor in CATALOGS if factor != "data"},
+        factors={factor: levels for factor, levels in suite.levels().items() if factor != "data"},
         seeds=tuple(dict.fromkeys(cell.seed for cell in cells)),
         planned=len(cells),
         protocol="; ".join(_protocol(cells, name) for name in names),
@@ -69,15 +67,6 @@ def _endpoint(suite: Suite, data: str) -> Endpoint:
 
 def _chance_loss(classes: int | None) -> float:
     return math.log(classes) if classes else 1.0
-
-
-def _levels(cells: Sequence[Cell], factor: str) -> tuple[Choice, ...]:
-    found: list[Choice] = []
-    for cell in cells:
-        choice = getattr(cell, factor)
-        if choice is not None and choice not in found:
-            found.append(choice)
-    return tuple(found)
 
 
 def _protocol(cells: Sequence[Cell], data: str) -> str:

@@ -32,16 +32,9 @@ from recipebench.datamodules import fetch
 from recipebench.datamodules.catalog import DATA
 from recipebench.errors import RequestError, unknown
 from recipebench.levels import Catalog
-from recipebench.lightning_modules.catalog import ACTIVATIONS, INITIALIZERS, MODELS, OPTIMIZERS, REGULARIZERS
+from recipebench.lightning_modules.catalog import FACTORS, MODELS
 
-FACTORS: dict[str, Catalog] = {
-    "activation": ACTIVATIONS,
-    "initializer": INITIALIZERS,
-    "regularizer": REGULARIZERS,
-    "optimizer": OPTIMIZERS,
-    "models": MODELS,
-    "data": DATA,
-}
+LISTS: dict[str, Catalog] = {**FACTORS, "models": MODELS, "data": DATA}
 """What `list` can list, besides suites."""
 
 EXECUTORS = ("local",)
@@ -254,7 +247,7 @@ def existing_store(path: Path) -> Store:
 def list_levels(what: str | None) -> None:
     """Print levels with summaries, defaults and sources."""
     console = _console()
-    for name in [what] if what else [*FACTORS, "suites"]:
+    for name in [what] if what else [*LISTS, "suites"]:
         console.print(_table(LIST_COLUMNS, rows_of(name), title=name))
 
 
@@ -266,9 +259,9 @@ def rows_of(what: str) -> list[tuple[str, ...]]:
     """
     if what == "suites":
         return _suite_rows()
-    if what not in FACTORS:
-        raise RequestError(unknown("list", what, [*FACTORS, "suites"]))
-    return _level_rows(FACTORS[what])
+    if what not in LISTS:
+        raise RequestError(unknown("list", what, [*LISTS, "suites"]))
+    return _level_rows(LISTS[what])
 
 
 def _level_rows(catalog: Catalog) -> list[tuple[str, ...]]:

@@ -296,7 +296,18 @@ def test_only_training_and_validation_decide_whether_a_network_has_blown_up(
 
 RECORD_COLUMNS = {
     *("cell_id", "suite", "data", "model", "activation", "initializer", "regularizer", "optimizer"),
-    *("batch_size", "epochs", "validation", "inputs", "device", "seed", "status", "reason", "parameters", "steps"),
+    *(
+        "batch_size",
+        "epochs",
+        "validation",
+        "inputs",
+        "device",
+        "seed",
+        "status",
+        "reason",
+        "parameters",
+        "steps",
+    ),
     *("pack_seconds", "best_epoch", "stopped_epoch", "torch", "cpu", "fit_loss"),
 }
 LEVELS = {
