@@ -33,13 +33,13 @@ from recipebench.benchmarks.crossing import (
     check_plan,
     cross,
 )
+from recipebench.benchmarks.records import METRICS
 from recipebench.benchmarks.suite_file import Document, KeyPath, from_mapping, read, show
 from recipebench.datamodules.catalog import facts_of
 from recipebench.errors import RequestError, unknown
 from recipebench.levels import Choice
 
 DEFAULT_ENDPOINT = "test_accuracy_at_best"
-_METRICS_OF = {"classification": ("loss", "accuracy"), "regression": ("loss", "mse", "r2")}
 _COUNTERPART = {"classification": "accuracy", "regression": "mse"}
 
 
@@ -171,7 +171,7 @@ class Suite(_Strict):
         """
         task = facts_of(data_name).task
         split, metric, *when = self.endpoint.split("_", 2)
-        metric = metric if metric in _METRICS_OF[task] else _COUNTERPART[task]
+        metric = metric if metric in METRICS[task] else _COUNTERPART[task]
         return "_".join([split, metric, *when])
 
     def replaced(self, *, seeds: object = None, device: object = None) -> Suite:
@@ -221,9 +221,9 @@ class Suite(_Strict):
     def _check_endpoint(self) -> None:
         metric = self.endpoint.split("_")[1]
         tasks = {facts_of(name).task for name in self.data_names()}
-        fitting = any(metric in _METRICS_OF[task] for task in tasks)
+        fitting = any(metric in METRICS[task] for task in tasks)
         if self.endpoint != DEFAULT_ENDPOINT and not fitting:
-            fits = ", ".join(m for task in sorted(tasks) for m in _METRICS_OF[task])
+            fits = ", ".join(m for task in sorted(tasks) for m in METRICS[task])
             raise MisplacedError(("endpoint",), f"no data set of this suite has {metric}; they have {fits}.")
 
 

@@ -260,6 +260,13 @@ def _trainer(epochs: int, *callbacks: Recorder) -> Trainer:
     )
 
 
+def _settle() -> None:
+    """One thread, and no word from the libraries between the figures."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+
+
 def _timed(work: Callable[[], Any]) -> float:
     start = time.perf_counter()
     work()
@@ -300,9 +307,7 @@ def ladder(setting: Setting, rounds: int, optimizer: str, data_dir: Path | None)
 
 
 def _loop(kind: str, barrier: Barrier, results: Any, data_dir: Path | None) -> None:
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    _settle()
     bench = Bench(SETTINGS[0], "sgd", data_dir) if kind == "packs" else None
     barrier.wait()
     rate = 1 / bench.pack() if bench else product_rate(5.0)
@@ -366,9 +371,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    _settle()
     print(conditions())
     if options.scaling:
         found: Any = scaling(options.rounds, options.data_dir)
