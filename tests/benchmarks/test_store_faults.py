@@ -139,7 +139,7 @@ class Disk:
         self.struck = False
         self.real = {name: getattr(os, name) for name in (*self.names, "open")}
         self.paths: dict[int, str] = {}
-        self.unsynced: set[str] = set()
+        self.unsynced: dict[str, None] = {}  # in the order of the writes, so that a campaign can be repeated
         self.undo: list[tuple[str, Callable[[], None]]] = []  # (folder, how to take the operation back)
 
     @contextlib.contextmanager
@@ -193,14 +193,14 @@ class Disk:
 
     def _note(self, name: str, *args: Any) -> None:
         if name == "write":
-            self.unsynced.add(self.paths[args[0]])
+            self.unsynced[self.paths[args[0]]] = None
         elif name == "fsync":
             path = self.paths[args[0]]
-            self.unsynced.discard(path)
+            self.unsynced.pop(path, None)
             self.undo = [(folder, back) for folder, back in self.undo if folder != path]
         elif name == "replace":
             old, new = map(str, args)
-            self.unsynced = {new if path == old else path for path in self.unsynced}
+            self.unsynced = {new if path == old else path: None for path in self.unsynced}
             self._remember(new, lambda: self.real["replace"](new, old))
         elif name == "mkdir":
             self._remember(str(args[0]), lambda: shutil.rmtree(args[0]))
@@ -613,7 +613,7 @@ def _careless(folder: Path) -> dict[str, Any]:
         os.close(descriptor)
 
     store_files._write_synced = write
-    return _campaign(folder, 1, ["power"], ["fresh"])
+    return _campaign(folder, 120, ["power"], ["fresh"])
 
 
 def _fork_and_write(path: Path) -> None:
