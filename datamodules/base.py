@@ -1,149 +1,67 @@
-"""What all data modules share: splits, orders and whole batches of tensors, nothing sample by sample."""
+"""What all data modules share: how samples are split, ordered, scaled, augmented and handed out."""
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal, TypedDict
+from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
+from recipebench.datamodules.batches import Batches, Samples, Split
 from recipebench.datamodules.catalog import (
     Facts,
+    Task,
     check_validation,
     data_key,
     held_out_count,
+    train_count,
     validation_count,
 )
-from recipebench.errors import RequestError, unknown
+from recipebench.datamodules.draws import fit_to, generator, noisy_labels, permutation, with_replacement
+from recipebench.datamodules.options import (
+    INPUTS,
+    LAST_BATCHES,
+    SAMPLINGS,
+    Options,
+    augmentation_of,
+    noise_share,
+    one_of,
+    samples_per_epoch,
+    whole,
+)
 from recipebench.levels import Choice, Value
-from recipebench.seeds import seed_for
 
-INPUTS = ("unit", "standardized")
-"""How raw values become a model's inputs; see `TensorDataModule.float_inputs`."""
-
-
-class Options(TypedDict, total=False):
-    """The options that every data module has; see `TensorDataModule`."""
-
-    batch_size: int
-    validation: int | float
-    inputs: str
-    seed: int
-
-
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """All samples of a file, raw: inputs (n, ...) uint8 or float32, targets (n,) int64 or (n, 1) float32."""
-
-    inputs: Tensor
-    targets: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """The samples of one split: raw tensors, and which of their rows belong to the split.
-
-    Splits of one file share their tensors; treat them as read-only.
-
-    Args:
-        inputs: raw: uint8 images (n, 1, height, width), or float32 features (n, features).
-        targets: int64 class numbers (n,), or float32 values (n, 1).
-        indices: int64 (members,), ascending rows of `inputs` and `targets`.
-    """
-
-    inputs: Tensor
-    targets: Tensor
-    indices: Tensor
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-
-class EpochSampler:
-    """The order of an epoch's samples, as Lightning's loops address it.
-
-    Lightning calls `set_epoch` with a number from 0 before each training epoch; our epochs count from 1.
-
-    Args:
-        order: from an epoch, counted from 1, to int64 indices.
-    """
-
-    def __init__(self, order: Callable[[int], Tensor]) -> None:
-        self.order = order
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, counted from 0, whose order the next iteration follows."""
-        self.epoch = epoch
-
-    def indices(self) -> Tensor:
-        """Return the samples of the chosen epoch, in order: int64 (members,)."""
-        return self.order(self.epoch + 1)
-
-
-class Batches:
-    """A loader of whole batches: each is gathered from the tensors at once, and the last may be short.
-
-    An ordinary iterable that Lightning takes for a `DataLoader`; every process of a distributed run
-    iterates over all samples.
-
-    Args:
-        split: what to iterate over.
-        batch_size: samples a batch.
-        transform: from raw inputs (batch, ...) to the float32 inputs of the model.
-        order: for training, from an epoch (from 1) to the indices in that epoch's order; None keeps
-            the split's own order. Chosen by `.sampler.set_epoch`, which Lightning calls.
-
-    Example:
-        >>> split = Split(torch.arange(5).view(5, 1), torch.arange(5), torch.tensor([0, 2, 4]))
-        >>> for inputs, targets in Batches(split, batch_size=2, transform=Tensor.float):
-        ...     print(inputs.tolist(), targets.tolist())
-        [[0.0], [2.0]] [0, 2]
-        [[4.0]] [4]
-    """
-
-    batch_sampler = None  # Lightning asks loaders with a sampler for it
-
-    def __init__(
-        self,
-        split: Split,
-        *,
-        batch_size: int,
-        transform: Callable[[Tensor], Tensor],
-        order: Callable[[int], Tensor] | None = None,
-    ) -> None:
-        self.split = split
-        self.batch_size = batch_size
-        self.transform = transform
-        self.sampler = EpochSampler(order) if order else None
-
-    def __len__(self) -> int:
-        return -(-len(self.split) // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        indices = self.sampler.indices() if self.sampler else self.split.indices
-        for chosen in torch.split(indices, self.batch_size):
-            inputs = self.split.inputs.index_select(0, chosen)
-            yield self.transform(inputs), self.split.targets.index_select(0, chosen)
+__all__ = ["INPUTS", "Batches", "Options", "Samples", "Split", "TensorDataModule"]
 
 
 class TensorDataModule(LightningDataModule):
     """A data set that fits in memory, as a Lightning data module.
 
-    Subclasses name themselves, declare their `facts` and `load` their tensors. Split and orders depend
-    on the data set, its parameters and `seed` only.
+    Subclasses name themselves, declare their `facts` and `load` their tensors. Split, label noise and
+    orders depend on the data set, its parameters and `seed` only.
 
     Args:
         parameters: the data set's own parameters in canonical form, all of them.
         batch_size: samples a batch; the last batch of an epoch may be shorter.
         validation: samples (int) or share (float) of the training data set aside for validation.
-        inputs: `unit` (images in [0, 1], features as they are) or `standardized` (mean 0, variance 1
-            by the constants in `facts`).
-        seed: names split and orders.
+        train_samples: how many of the remaining samples to train on, the first of the seed's
+            permutation, so that smaller sets are subsets of larger ones; None for all.
+        label_noise: share in [0, 1) of the training labels that another class replaces, drawn
+            uniformly from the others; round(share * samples) of them exactly. Classification only;
+            validation and test stay clean.
+        inputs: `unit` (images in [0, 1], features as they are) or `standardized` (mean 0, variance 1;
+            see `float_inputs`).
+        last_batch: what becomes of a short last batch: `keep`, `drop`, or `refill` with the first
+            samples of the next epoch's order.
+        sampling: `shuffled` (each training sample once an epoch) or `replacement` (as many
+            independent draws).
+        augmentation: what is done to the training images, anew every epoch: a level of
+            `catalog.AUGMENTATIONS`, with its parameters or without.
+        seed: names split, label noise, orders and augmentation noise.
 
     Attributes:
         name: as in suites and records.
@@ -151,13 +69,14 @@ class TensorDataModule(LightningDataModule):
         needs_files: whether it is read from files, and so takes a `data_dir`.
         choice: name and parameters.
         key: name and parameters as one string, the address of its random streams.
+        augmentation: the chosen level with all its parameters.
 
     Raises:
-        RequestError: an option has the wrong type or value.
+        RequestError: an option has the wrong type or value, or does not fit the data set.
     """
 
     name: str
-    facts: ClassVar[Facts]
+    facts: Facts
     needs_files: ClassVar[bool] = False
 
     def __init__(
@@ -166,23 +85,34 @@ class TensorDataModule(LightningDataModule):
         *,
         batch_size: int = 128,
         validation: int | float = 0.1,
+        train_samples: int | None = None,
+        label_noise: float = 0.0,
         inputs: str = "unit",
+        last_batch: str = "keep",
+        sampling: str = "shuffled",
+        augmentation: str | Mapping[str, object] | Choice = "none",
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.choice = Choice(self.name, dict(parameters or {}))
         self.key = data_key(self.name, self.choice.parameters)
-        self.batch_size = _whole("batch_size", batch_size, minimum=1)
-        self.seed = _whole("seed", seed, minimum=0)
+        self.batch_size = whole("batch_size", batch_size, minimum=1)
+        self.seed = whole("seed", seed, minimum=0)
         check_validation(validation, self.name)
         self.validation_size = validation
-        if inputs not in INPUTS:
-            raise RequestError(f"{self.name}: {unknown('inputs', inputs, INPUTS)}")
-        self.inputs = inputs
+        self.train_samples = (
+            None if train_samples is None else whole("train_samples", train_samples, minimum=1)
+        )
+        self.label_noise = noise_share(label_noise, self.facts, self.name)
+        self.inputs = one_of("inputs", inputs, INPUTS, self.name)
+        self.last_batch = one_of("last_batch", last_batch, LAST_BATCHES, self.name)
+        self.sampling = one_of("sampling", sampling, SAMPLINGS, self.name)
+        self.augmentation = augmentation_of(augmentation, self.facts, self.name)
         self._splits: dict[str, Split] = {}
+        self._moments: tuple[Tensor, Tensor] | None = None
 
     @property
-    def task(self) -> Literal["classification", "regression"]:
+    def task(self) -> Task:
         """What is learned."""
         return self.facts.task
 
@@ -197,13 +127,23 @@ class TensorDataModule(LightningDataModule):
         return self.facts.out_features
 
     @property
+    def inputs_are_shared(self) -> bool:
+        """Whether `float_inputs` is the same function for every seed, and not one of the split."""
+        return not (self.facts.per_feature and self.inputs == "standardized")
+
+    @property
+    def targets_are_shared(self) -> bool:
+        """Whether the training targets are the same for every seed, and not noisy."""
+        return not self.label_noise
+
+    @property
     def train(self) -> Split:
-        """The samples to train on; there after `setup`."""
+        """The samples to train on; there after `setup`. Has targets of its own under label noise."""
         return self._split("train")
 
     @property
     def validation(self) -> Split:
-        """The samples to choose by; there after `setup`. Shares its tensors with `train`."""
+        """The samples to choose by; there after `setup`. Shares its inputs with `train`."""
         return self._split("validation")
 
     @property
@@ -222,7 +162,8 @@ class TensorDataModule(LightningDataModule):
             stage: Lightning's name for what follows; all splits are made whatever it is.
 
         Raises:
-            RequestError: files are missing or corrupt, or `validation` does not fit the data.
+            RequestError: files are missing or corrupt, or `validation`, `train_samples` or `last_batch`
+                does not fit the data.
         """
         if not self._splits:
             self._splits = self._divide(*self.load())
@@ -231,35 +172,81 @@ class TensorDataModule(LightningDataModule):
         """Turn raw inputs into what a model takes; `raw` itself is left alone.
 
         unit: x = raw / scale, so images lie in [0, 1] (scale 255 or 16) and features stay as they are;
-        standardized: (x - mean) / std, with the constants of `facts`.
+        standardized: (x - mean) / std, with the constants of `facts`, or, where `facts.per_feature`
+        says so, with the mean and the population standard deviation of each feature over the training
+        split (a constant feature is divided by 1). Those numbers serve validation and test too.
 
         Args:
             raw: (batch, ...) as in `Split.inputs`, any number of samples.
 
         Returns:
             float32 of the same shape, the same bits for a sample in whatever batch it comes.
+
+        References:
+            Ng, Improving Deep Neural Networks, 1.9 (normalize the test set with the training numbers).
         """
         x = raw.to(torch.float32, copy=True).div_(self.facts.scale)
-        return x.sub_(self.facts.mean).div_(self.facts.std) if self.inputs == "standardized" else x
+        if self.inputs == "unit":
+            return x
+        if not self.facts.per_feature:
+            return x.sub_(self.facts.mean).div_(self.facts.std)
+        mean, std = self._feature_moments()
+        return x.sub_(mean.to(x.device)).div_(std.to(x.device))
 
     def order(self, epoch: int) -> Tensor:
-        """Return the training samples in the order of an epoch.
+        """Return the training samples in the order of an epoch, cut or completed as `last_batch` says.
 
         Args:
             epoch: counted from 1.
 
         Returns:
-            int64 (members,): each of `train.indices` once.
+            int64 (samples,) from `train.indices`: each of them once where samples are shuffled and the
+            last batch is kept; a multiple of the batch size where it is dropped or refilled.
 
         Raises:
             RequestError: `epoch` is no whole number of at least 1.
         """
-        _whole("epoch", epoch, minimum=1)
-        return self.train.indices[_permutation(len(self.train), "order", self.key, self.seed, epoch)]
+        whole("epoch", epoch, minimum=1)
+        return fit_to(self._samples_per_epoch(len(self.train)), self._full_order, epoch)
+
+    def augment(self, inputs: Tensor, noise: torch.Generator) -> Tensor:
+        """Alter training images as `augmentation` says; `inputs` itself is left alone.
+
+        As if before they were standardized: what moves in from outside has the value of a black pixel,
+        and brightness is measured on the scale from black to full.
+
+        Args:
+            inputs: (batch, channels, height, width) float32, as `float_inputs` returns them.
+            noise: what is drawn from; see `augmentation_noise`.
+
+        Returns:
+            float32 of the same shape; `inputs` itself where there is no augmentation.
+        """
+        if self.augmentation.name == "none":
+            return inputs
+        from recipebench.datamodules.augmentation import augment
+
+        fill, full = self.float_inputs(torch.tensor([0.0, self.facts.scale])).tolist()
+        return augment(self.augmentation, inputs, noise, fill=fill, full=full)
+
+    def augmentation_noise(self, epoch: int) -> torch.Generator:
+        """Return a fresh generator for the augmentation of an epoch, to be used batch by batch, in order.
+
+        Args:
+            epoch: counted from 1.
+        """
+        return generator("augmentation", self.key, self.seed, epoch)
 
     def train_dataloader(self) -> Batches:
-        """Return the training batches, in a new order every epoch."""
-        return self._batches(self.train, self.order)
+        """Return the training batches, in a new order and augmented anew every epoch."""
+        return Batches(
+            self.train,
+            batch_size=self.batch_size,
+            transform=self.float_inputs,
+            order=self.order,
+            samples=self._samples_per_epoch(len(self.train)),
+            augment=None if self.augmentation.name == "none" else self._augmentation_of,
+        )
 
     def val_dataloader(self) -> Batches:
         """Return the validation batches, in a fixed order."""
@@ -275,8 +262,24 @@ class TensorDataModule(LightningDataModule):
     def __str__(self) -> str:
         return repr(self)
 
-    def _batches(self, split: Split, order: Callable[[int], Tensor] | None = None) -> Batches:
-        return Batches(split, batch_size=self.batch_size, transform=self.float_inputs, order=order)
+    def _batches(self, split: Split) -> Batches:
+        return Batches(split, batch_size=self.batch_size, transform=self.float_inputs)
+
+    def _samples_per_epoch(self, train: int) -> int:
+        return samples_per_epoch(train, self.batch_size, self.last_batch, self.name)
+
+    def _full_order(self, epoch: int) -> Tensor:
+        draw = permutation if self.sampling == "shuffled" else with_replacement
+        return self.train.indices[draw(len(self.train), "order", self.key, self.seed, epoch)]
+
+    def _augmentation_of(self, epoch: int) -> Callable[[Tensor], Tensor]:
+        noise = self.augmentation_noise(epoch)
+        return lambda inputs: self.augment(inputs, noise)
+
+    def _feature_moments(self) -> tuple[Tensor, Tensor]:
+        if self._moments is None:
+            self._moments = _moments(self.train.inputs[self.train.indices])
+        return self._moments
 
     def _split(self, name: str) -> Split:
         if not self._splits:
@@ -284,25 +287,35 @@ class TensorDataModule(LightningDataModule):
         return self._splits[name]
 
     def _divide(self, samples: Samples, test: Samples | None) -> dict[str, Split]:
-        shuffled = _permutation(len(samples.targets), "split", self.key, self.seed)
+        shuffled = permutation(len(samples.targets), "split", self.key, self.seed)
         held_out = 0 if test else held_out_count(len(shuffled))
         count = validation_count(self.validation_size, len(shuffled) - held_out, self.name)
         pieces = torch.split(shuffled, [held_out, count, len(shuffled) - held_out - count])
-        tested, validated, trained = (_rows(samples, piece) for piece in pieces)
+        wanted = train_count(self.train_samples, len(pieces[2]), self.name)
+        self._samples_per_epoch(wanted)
+        tested, validated, trained = (_rows(samples, piece) for piece in (*pieces[:2], pieces[2][:wanted]))
         if test:
             tested = _rows(test, torch.arange(len(test.targets)))
-        return {"train": trained, "validation": validated, "test": tested}
+        return {"train": self._with_noise(trained), "validation": validated, "test": tested}
+
+    def _with_noise(self, split: Split) -> Split:
+        if not self.label_noise:
+            return split
+        noisy = noisy_labels(
+            split.targets, split.indices, self.label_noise, self.out_features, self.key, self.seed
+        )
+        return Split(split.inputs, noisy, split.indices)
 
 
 def _rows(samples: Samples, indices: Tensor) -> Split:
     return Split(samples.inputs, samples.targets, indices.sort().values)
 
 
-def _permutation(n: int, purpose: str, *names: object) -> Tensor:
-    return torch.randperm(n, generator=torch.Generator().manual_seed(seed_for(purpose, *names)))
-
-
-def _whole(name: str, value: object, *, minimum: int) -> int:
-    if type(value) is not int or value < minimum:
-        raise RequestError(f"{name}: expected a whole number of at least {minimum}, got {value!r:.80}.")
-    return value
+def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and population standard deviation of each column; exact sums, so alike on every machine."""
+    columns = features.double().numpy().T
+    n = len(features)
+    means = [math.fsum(column) / n for column in columns]
+    squares = [math.fsum((column - mean) ** 2) / n for column, mean in zip(columns, means, strict=True)]
+    deviations = [math.sqrt(square) or 1.0 for square in squares]
+    return torch.tensor(means), torch.tensor(deviations)

@@ -41,7 +41,7 @@ def ensure(choice: Choice, data_dir: str | Path | None = None) -> None:
         RequestError: a folder does not exist; a file cannot be had (says where it was looked for and
             what was tried); a file of the user's own is corrupt (it is left alone).
     """
-    facts = facts_of(DATA.choose(choice).name)
+    facts = facts_of(DATA.choose(choice))
     if not facts.files:
         return
     folders = search_folders(data_dir)
@@ -59,7 +59,7 @@ def locate(choice: Choice, data_dir: str | Path | None = None) -> dict[File, Pat
     Raises:
         RequestError: `data_dir` or `$RECIPEBENCH_DATA` is no folder that can be read.
     """
-    facts = facts_of(DATA.choose(choice).name)
+    facts = facts_of(DATA.choose(choice))
     folders = search_folders(data_dir) if facts.files else []
     return {file: find(file, folders) for file in facts.files}
 

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from recipebench.datamodules.base import TensorDataModule
 from recipebench.datamodules.catalog import DATA
+from recipebench.datamodules.curve import Curve
 from recipebench.datamodules.digits import Digits
+from recipebench.datamodules.environments import CartPole, Catch
+from recipebench.datamodules.gates import Gates
+from recipebench.datamodules.house_prices import HousePrices
 from recipebench.datamodules.mnist import MNIST, FashionMNIST
+from recipebench.datamodules.plane import Circles, Moons, TwoGaussians
+from recipebench.datamodules.scenes import DigitScenes
+from recipebench.datamodules.surfaces import Plateau, QuadraticBowl, QuadraticToy, Saddle
 from recipebench.datamodules.synthetic import SyntheticRegression
+from recipebench.datamodules.tabular import BreastCancer, Diabetes, Iris, Wine
+from recipebench.datamodules.temperatures import Temperatures
+from recipebench.datamodules.two_boxes import TwoBoxes
 from recipebench.levels import Choice
 
 DATA_MODULES: dict[str, type[TensorDataModule]] = {
@@ -18,6 +29,25 @@ DATA_MODULES: dict[str, type[TensorDataModule]] = {
     "digits": Digits,
     "mnist": MNIST,
     "fashion_mnist": FashionMNIST,
+    "wine": Wine,
+    "breast_cancer": BreastCancer,
+    "iris": Iris,
+    "diabetes": Diabetes,
+    "two_gaussians": TwoGaussians,
+    "moons": Moons,
+    "circles": Circles,
+    "gates": Gates,
+    "curve": Curve,
+    "house_prices": HousePrices,
+    "temperatures": Temperatures,
+    "two_boxes": TwoBoxes,
+    "cartpole": CartPole,  # type: ignore[dict-item]  # has no samples
+    "catch": Catch,  # type: ignore[dict-item]
+    "quadratic_toy": QuadraticToy,  # type: ignore[dict-item]
+    "quadratic_bowl": QuadraticBowl,  # type: ignore[dict-item]
+    "saddle": Saddle,  # type: ignore[dict-item]
+    "plateau": Plateau,  # type: ignore[dict-item]
+    "digit_scenes": DigitScenes,
 }
 """The class of every data set in `catalog.DATA`, under the same names."""
 
@@ -28,7 +58,7 @@ def create(choice: Choice, *, data_dir: str | Path | None = None, **options: Any
     Args:
         choice: data set and parameters.
         data_dir: handed to the data sets that are read from files; the others have no use for it.
-        **options: batch_size, validation, inputs, seed; see `TensorDataModule`.
+        **options: batch_size, validation, inputs, seed and others; see `TensorDataModule`.
 
     Raises:
         RequestError: the data set, a parameter or a value is not known.
@@ -40,6 +70,6 @@ def create(choice: Choice, *, data_dir: str | Path | None = None, **options: Any
     """
     choice = DATA.choose(choice)
     make: Callable[..., TensorDataModule] = DATA_MODULES[choice.name]
-    if DATA_MODULES[choice.name].needs_files:
+    if "data_dir" in inspect.signature(make).parameters:
         options["data_dir"] = data_dir
     return make(**choice.parameters, **options)

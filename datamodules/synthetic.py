@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Unpack
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from recipebench.datamodules.base import Options, Samples, TensorDataModule
 from recipebench.datamodules.catalog import DATA, FACTS
-from recipebench.seeds import seed_for
-
-Array = npt.NDArray[np.float64]
+from recipebench.datamodules.generate import Array, normal, standardized
 
 WEIGHTS = (2.0, -3.4)
 """The linear teacher's weights."""
@@ -97,16 +93,9 @@ class SyntheticRegression(TensorDataModule):
 
     def load(self) -> tuple[Samples, None]:
         """Generate the samples: inputs (n, 2) float32, targets (n, 1) float32."""
-        features = _normal("features", (self.n, 2)).astype(np.float32)
-        targets = self.teacher(features.astype(np.float64)) + self.noise * _normal("noise", (self.n,))
-        # Sums by fsum are exact, so they do not depend on how a processor adds.
-        self.target_mean = math.fsum(targets) / self.n
-        self.target_std = math.sqrt(math.fsum((targets - self.target_mean) ** 2) / self.n)
-        standardized = (targets - self.target_mean) / self.target_std
-        column = torch.from_numpy(standardized.astype(np.float32)[:, None])
-        return Samples(torch.from_numpy(features), column), None
-
-
-def _normal(stream: str, shape: tuple[int, ...]) -> Array:
-    seed = seed_for("generate", FACTS[SyntheticRegression.name].content, stream)
-    return np.random.Generator(np.random.PCG64(seed)).standard_normal(shape)
+        content = self.facts.content
+        features = normal(content, "features", (self.n, 2)).astype(np.float32)
+        targets = self.teacher(features.astype(np.float64))
+        targets = targets + self.noise * normal(content, "noise", (self.n,))
+        standard, self.target_mean, self.target_std = standardized(targets)
+        return Samples(torch.from_numpy(features), standard), None

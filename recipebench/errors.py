@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MOST_LISTED = 16
+"""Names that a message lists at most."""
+
 
 class RequestError(Exception):
     """The request is wrong: nothing was trained or written, and the command exits with 2."""
@@ -23,9 +26,18 @@ def unknown(kind: str, got: object, known: Iterable[str]) -> str:
         "Unknown optimizer 'adm'. Known: adam, sgd. Did you mean 'adam'?"
     """
     names = sorted(known)
-    message = f"Unknown {kind} {_shorten(got)}. Known: {', '.join(names)}."
-    near = difflib.get_close_matches(str(got)[:100], names, n=1, cutoff=0.5)
+    word = str(got)[:100]
+    message = f"Unknown {kind} {_shorten(got)}. {_known(word, names)}."
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     return f"{message} Did you mean {near[0]!r}?" if near else message
+
+
+def _known(word: str, names: list[str]) -> str:
+    """List all names, or of many the nearest."""
+    if len(names) <= MOST_LISTED:
+        return f"Known: {', '.join(names)}"
+    nearest = difflib.get_close_matches(word, names, n=MOST_LISTED, cutoff=0.0)
+    return f"Known are {len(names)}, the nearest: {', '.join(nearest)}"
 
 
 def _shorten(value: object, limit: int = 80) -> str:

@@ -12,7 +12,7 @@ from recipebench.errors import RequestError, unknown
 LARGEST = 2**63 - 1
 """The largest whole number that a hyper-parameter can be."""
 
-Value = float | int | str | bool | tuple[int, ...]
+Value = float | int | str | bool | tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Parameter:
 
     Args:
         name: as in the YAML and in the records (`<factor>.<name>`).
-        type: `float`, `int`, `str`, `bool`, or `tuple` for a list of positive integers.
+        type: `float`, `int`, `str`, `bool`, or `tuple` for a list.
         default: the value that is filled in.
         summary: its meaning and unit, in one line.
         minimum: smallest allowed number.
@@ -29,6 +29,9 @@ class Parameter:
         exclusive: whether `minimum` and `maximum` themselves are refused.
         choices: the allowed strings; empty when any number of the range will do.
         structural: whether it changes the shape or the layers of the network.
+        element: what a list holds: `int` for positive whole numbers, `float` for numbers of the range.
+        later: whether it came after ids were first given: at its default it is left out of a cell's id,
+            so that adding it renames no cell.
     """
 
     name: str
@@ -40,12 +43,14 @@ class Parameter:
     exclusive: bool = False
     choices: tuple[str, ...] = ()
     structural: bool = False
+    element: type = int
+    later: bool = False
 
     def check(self, value: object, owner: str) -> Value:
         """Return `value` in its canonical type, or raise `RequestError` naming what was expected."""
         where = f"{owner}: {self.name}"
         if self.type is tuple:
-            return self._check_widths(value, where)
+            return self._check_list(value, where)
         if type(value) is int and abs(value) > LARGEST:
             raise RequestError(f"{where}: expected {self._expected()}, got a whole number beyond {LARGEST}.")
         if self.type is float and type(value) is int:
@@ -58,11 +63,16 @@ class Parameter:
             raise RequestError(f"{where}: expected {self._expected()}, got {_show(value)}.")
         return value  # type: ignore[return-value]
 
-    def _check_widths(self, value: object, where: str) -> tuple[int, ...]:
-        ok = isinstance(value, list | tuple) and all(type(v) is int and v > 0 for v in value)
-        if not ok:
+    def _check_list(self, value: object, where: str) -> tuple[float, ...]:
+        items = value if isinstance(value, list | tuple) else [None]
+        if self.element is float:
+            items = [float(v) if type(v) is int and abs(v) <= LARGEST else v for v in items]
+        if not all(type(v) is self.element and self._fits(v) for v in items):
             raise RequestError(f"{where}: expected {self._expected()}, got {_show(value)}.")
-        return tuple(value)  # type: ignore[arg-type]
+        return tuple(items)
+
+    def _fits(self, item: float) -> bool:
+        return 0 < item <= LARGEST if self.element is int else self._within(item)
 
     def _within(self, value: float) -> bool:
         if not math.isfinite(value):
@@ -73,8 +83,11 @@ class Parameter:
 
     def _expected(self) -> str:
         names = {float: "a number", int: "a whole number", str: "a name", bool: "true or false"}
-        text = names.get(self.type, "a list of positive whole numbers")
+        lists = {int: "a list of positive whole numbers", float: "a list of numbers"}
+        text = lists[self.element] if self.type is tuple else names[self.type]
         word = "between" if not self.exclusive else "strictly between"
+        if self.type is tuple and self.element is int:
+            return text
         if math.isfinite(self.minimum) and math.isfinite(self.maximum):
             return f"{text} {word} {self.minimum:g} and {self.maximum:g}"
         if math.isfinite(self.minimum):
@@ -113,6 +126,11 @@ class Level:
                     raise RequestError(f"{owner}: expected no hyper-parameters, got {_show(key)}.")
                 raise RequestError(f"{owner}: {unknown('hyper-parameter', key, known)}")
         return {n: p.check(given[n], owner) if n in given else p.default for n, p in known.items()}
+
+    def shortened(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Return the hyper-parameters without those that came later and have their default."""
+        later = {p.name: p.default for p in self.parameters if p.later}
+        return {name: value for name, value in values.items() if name not in later or value != later[name]}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ def seed_for(purpose: str, *names: object) -> int:
     and initial draws.
 
     Args:
-        purpose: the stream: `split`, `order`, `init`, `noise` or `generate`.
+        purpose: the stream: `split`, `order`, `init`, `noise`, `subset`, `augmentation`, `label_noise` or
+            `generate`.
         names: JSON-serializable values (tuples count as lists) that tell the stream from others.
 
     Returns:

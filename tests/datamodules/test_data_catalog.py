@@ -31,7 +31,7 @@ from recipebench.levels import Choice
 
 MNIST_SHA256 = "62729ea254c88b557c57e16ce28b4a14eab06f970d63b53da51dc8cad75d10a7"
 SYNTHETIC_SHA256 = "a02fb8d0f75d556f6b0ccefd90ddf16ce4d31bd09b4ec8a75b29abb69c92fabb"
-NAMES = ["synthetic_regression", "digits", "mnist", "fashion_mnist"]
+NAMES = list(DATA)
 
 
 def moments(values: np.ndarray, scale: int) -> tuple[float, float]:
@@ -44,7 +44,8 @@ def moments(values: np.ndarray, scale: int) -> tuple[float, float]:
 
 
 def test_the_tables_have_the_same_names() -> None:
-    assert list(DATA) == list(FACTS) == list(DATA_MODULES) == NAMES
+    assert list(DATA) == list(FACTS) == list(DATA_MODULES)
+    assert NAMES[:4] == ["synthetic_regression", "digits", "mnist", "fashion_mnist"]
     assert [cls.name for cls in DATA_MODULES.values()] == NAMES
 
 
@@ -53,7 +54,7 @@ def test_levels_and_facts_agree(name: str) -> None:
     facts = FACTS[name]
 
     assert DATA[name].tasks == facts.tasks == (facts.task,)
-    assert facts.out_features == (facts.classes or 1)
+    assert facts.out_features == (facts.classes or facts.actions or 1)
     assert all(len(text) > 2 for text in (facts.license, facts.source, facts.citation))
     assert all(mirror.startswith("http") and mirror.endswith("/") for mirror in facts.mirrors)
     assert bool(facts.files) == bool(facts.mirrors) != bool(facts.content)
@@ -127,10 +128,23 @@ def test_data_sha256_is_frozen_and_tells_contents_apart() -> None:
         ("digits", 0.1, Sizes(1_294, 144, 359)),
         ("synthetic_regression", 0.1, Sizes(720, 80, 200)),
         ({"synthetic_regression": {"n": 10}}, 0.25, Sizes(6, 2, 2)),
+        ({"temperatures": {"years": 1, "window": 15}}, 0.25, Sizes(210, 70, 70)),
+        ("iris", 0.1, Sizes(108, 12, 30)),
     ],
 )
 def test_split_sizes(spec: object, validation: float, sizes: Sizes) -> None:
     assert split_sizes(DATA.choose(spec), validation) == sizes
+
+
+@pytest.mark.parametrize(("train_samples", "train"), [(None, 54_000), (1, 1), (54_000, 54_000)])
+def test_split_sizes_of_a_part_of_the_training_data(train_samples: int | None, train: int) -> None:
+    assert split_sizes(Choice("mnist", {}), 0.1, train_samples) == Sizes(train, 6_000, 10_000)
+
+
+@pytest.mark.parametrize("train_samples", [0, -1, 54_001, 0.5, True, "all"])
+def test_train_samples_that_do_not_fit_are_refused(train_samples: int) -> None:
+    with pytest.raises(RequestError, match="mnist: train_samples: expected a count from 1 to 54000, the"):
+        split_sizes(Choice("mnist", {}), 0.1, train_samples)
 
 
 @pytest.mark.parametrize("validation", [60_000, 70_000, 1e-9, 0.999999])
@@ -158,6 +172,14 @@ def test_validation_that_is_no_count_or_fraction_is_refused(validation: float) -
 def test_bad_requests_are_named(spec: object, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         DATA.choose(spec)
+
+
+def test_facts_follow_the_parameters() -> None:
+    assert facts_of(DATA.choose("temperatures")) == facts_of("temperatures")
+    chosen = facts_of(DATA.choose({"temperatures": {"years": 2, "window": 7}}))
+    assert (chosen.train, chosen.shape, chosen.in_features) == (723, (7,), 7)
+    assert facts_of(Choice("curve", {"n": 33})).train == 33
+    assert facts_of(Choice("digits", {})) == FACTS["digits"]
 
 
 def test_facts_of_an_unknown_data_set() -> None:
