@@ -48,6 +48,12 @@ ACTIVATIONS = Catalog(
     "activation",
     [
         Level(
+            name="step",
+            summary="The threshold neuron: 1 or 0, with gradient 0, so that only later layers learn.",
+            formula="1 if x > 0 else 0",
+            source=f"Rosenblatt 1958; {SAITO}, perceptrons",
+        ),
+        Level(
             name="sigmoid",
             summary="Squashes to (0, 1); its slope is at most 1/4, so gradients shrink with depth.",
             formula="1 / (1 + exp(-x))",
@@ -112,8 +118,23 @@ ACTIVATIONS = Catalog(
                     maximum=64,
                     structural=True,
                 ),
+                Parameter(
+                    name="match",
+                    type=str,
+                    default="units",
+                    summary="what the hidden layers share with those of a one-piece activation",
+                    choices=("units", "parameters", "flops"),
+                    structural=True,
+                    later=True,
+                ),
             ),
             structural=True,
+        ),
+        Level(
+            name="hardmax",
+            summary="1 for the largest unit of the layer, 0 for the others: softmax made hard; gradient 0.",
+            formula="1 if x_i is the (first) largest x_k else 0",
+            source=f"{NG}, 3.9",
         ),
     ],
 )
@@ -156,6 +177,27 @@ INITIALIZERS = Catalog(
             ),
         ),
         Level(
+            name="constant",
+            summary="All weights the same, so that all units of a layer stay the same; biases 0.",
+            formula="value",
+            source=f"{D2L}, linear neural networks, questions; {SAITO}, initial values of weights",
+            parameters=(
+                Parameter(
+                    name="value",
+                    type=float,
+                    default=0.01,
+                    summary="every weight",
+                    minimum=0,
+                ),
+            ),
+        ),
+        Level(
+            name="variance_preserving",
+            summary="Normal, scaled so that pre-activations keep their size with any activation; biases 0.",
+            formula="variance 1 / (n_in E[phi(z)^2]), z ~ N(0, 1), phi the activation before the layer",
+            source="He, Zhang, Ren and Sun 2015 (ReLU: 2 / n_in); Poole et al. 2016 (any activation)",
+        ),
+        Level(
             name="torch_default",
             summary="What nn.Linear draws when nobody asks: uniform, weights and biases.",
             formula="uniform in ±1 / sqrt(n_in), standard deviation 0.577 / sqrt(n_in)",
@@ -163,7 +205,7 @@ INITIALIZERS = Catalog(
         ),
     ],
 )
-"""How the weights of linear layers start. n_in and n_out count units (one piece of Maxout)."""
+"""How weights start. n_in and n_out count units (one piece of Maxout), in convolutions times kernel size."""
 
 REGULARIZERS = Catalog(
     "regularizer",
@@ -204,6 +246,32 @@ REGULARIZERS = Catalog(
                     minimum=0,
                     maximum=0.99,
                 ),
+                Parameter(
+                    name="scaling",
+                    type=str,
+                    default="inverted",
+                    summary="where outputs are scaled: by 1 / (1 - p) in training, or by 1 - p in tests",
+                    choices=("inverted", "at_test"),
+                    later=True,
+                ),
+            ),
+            structural=True,
+        ),
+        Level(
+            name="dropout_per_layer",
+            summary="Dropout with a probability for the input and for each hidden layer of the mlp.",
+            formula="h m / (1 - p_l), m = 0 with probability p_l, else 1",
+            source=f"{NG}, 1.6 (keep_prob 1 for the input, 0.5 for the largest layer, 0.7 for the next)",
+            parameters=(
+                Parameter(
+                    name="p",
+                    type=tuple,
+                    element=float,
+                    default=(0.0, 0.5, 0.3),
+                    summary="probabilities of dropping, of the input and of each hidden layer in turn",
+                    minimum=0,
+                    maximum=0.99,
+                ),
             ),
             structural=True,
         ),
@@ -224,8 +292,33 @@ REGULARIZERS = Catalog(
             ),
         ),
         Level(
+            name="convergence_stopping",
+            summary="Stops when the training loss has all but ceased to change; keeps the last weights.",
+            formula="stop once |L_t - L_(t-1)| < tolerance |L_(t-1)| for patience epochs in a row",
+            source=f"{D2L}, linear neural networks, questions (about 1 %)",
+            parameters=(
+                Parameter(
+                    name="tolerance",
+                    type=float,
+                    default=0.01,
+                    summary="relative change of an epoch's training loss that counts as none",
+                    minimum=0,
+                    maximum=1,
+                    exclusive=True,
+                ),
+                Parameter(
+                    name="patience",
+                    type=int,
+                    default=1,
+                    summary="epochs in a row with so small a change",
+                    minimum=1,
+                    maximum=100_000,
+                ),
+            ),
+        ),
+        Level(
             name="batch_norm",
-            summary="Standardizes each hidden unit over the batch, before the activation.",
+            summary="Standardizes each hidden unit over the batch, before or after the activation.",
             formula="gamma (z - mean) / sqrt(variance + eps) + beta",
             source=f"Ioffe and Szegedy 2015; {NG}, 3.4 to 3.7 (eps and momentum as torch)",
             parameters=(
@@ -238,6 +331,14 @@ REGULARIZERS = Catalog(
                     minimum=0,
                     maximum=1,
                     exclusive=True,
+                ),
+                Parameter(
+                    name="position",
+                    type=str,
+                    default="before",
+                    summary="before or after the activation",
+                    choices=("before", "after"),
+                    later=True,
                 ),
             ),
             structural=True,
@@ -268,6 +369,20 @@ OPTIMIZERS = Catalog(
             formula="v <- momentum v + g; w <- w - lr v (Ng's form multiplies g by 1 - momentum)",
             source=f"Polyak 1964; {SAITO}, optimizers; {NG}, 2.6 (momentum 0.9); "
             "lr 0.05 is ours: half of sgd's, as steps add up to 10 lr",
+            parameters=(_rate(0.05), _MOMENTUM),
+        ),
+        Level(
+            name="momentum_averaged",
+            summary="Gradient descent along a running mean of gradients: Ng's momentum.",
+            formula="v <- momentum v + (1 - momentum) g; w <- w - lr v, v = 0 at first",
+            source=f"{NG}, 2.6 (momentum 0.9); lr 0.1 is sgd's, as a step tends to lr g",
+            parameters=(_rate(0.1), _MOMENTUM),
+        ),
+        Level(
+            name="momentum_velocity",
+            summary="Momentum whose velocity holds the rate: unlike torch's once the rate changes.",
+            formula="v <- momentum v - lr g; w <- w + v, v = 0 at first",
+            source=f"{SAITO}, optimizers; {LEE}, recipe of deep learning; rate and momentum as for momentum",
             parameters=(_rate(0.05), _MOMENTUM),
         ),
         Level(
@@ -326,47 +441,298 @@ OPTIMIZERS = Catalog(
 )
 """How the weights move; each at the default rate that its source gives (see the top of this file)."""
 
-MODELS = Catalog(
-    "model",
+LOSSES = Catalog(
+    "loss",
     [
         Level(
-            name="linear_regression",
-            summary="One linear layer and the squared error.",
-            formula="y = w x + b",
-            source=f"{D2L}, linear neural networks; {LEE}, regression",
+            name="mse",
+            summary="Squared error, without the half.",
+            formula="(o - y)^2",
+            source=f"torch.nn.MSELoss; {LEE}, regression",
             tasks=("regression",),
         ),
         Level(
-            name="softmax_regression",
-            summary="One linear layer, softmax and the cross-entropy.",
-            formula="p = softmax(W x + b)",
-            source=f"{D2L}, linear neural networks; {LEE}, classification",
+            name="half_mse",
+            summary="Half the squared error, whose gradient is the error: mse at half the rate.",
+            formula="(o - y)^2 / 2",
+            source=f"{D2L}, linear neural networks; {SAITO}, learning",
+            tasks=("regression",),
+        ),
+        Level(
+            name="l1",
+            summary="Absolute error: every error pulls alike, so outliers matter less.",
+            formula="|o - y|",
+            source=f"torch.nn.L1Loss; {D2L}, linear neural networks",
+            tasks=("regression",),
+        ),
+        Level(
+            name="huber",
+            summary="Squared for small errors, absolute for large ones.",
+            formula="e^2 / 2 for |e| < delta, else delta (|e| - delta / 2), e = o - y",
+            source=f"Huber 1964; torch.nn.HuberLoss; {D2L}, linear neural networks (delta 1)",
+            parameters=(
+                Parameter(
+                    name="delta",
+                    type=float,
+                    default=1.0,
+                    summary="error from which on the loss is a straight line",
+                    minimum=0,
+                    exclusive=True,
+                ),
+            ),
+            tasks=("regression",),
+        ),
+        Level(
+            name="cross_entropy",
+            summary="Negative log-likelihood of the class under the softmax of the outputs, in nats.",
+            formula="-log softmax(o)_y",
+            source=f"torch.nn.CrossEntropyLoss; {D2L}, linear neural networks",
             tasks=("classification",),
         ),
         Level(
-            name="mlp",
-            summary="Linear layers with an activation between them.",
-            formula="z = W a + b, a = g(z), hidden layer by hidden layer",
-            source=f"{NG}, 1; {SAITO}, neural networks",
+            name="label_smoothing",
+            summary="Cross-entropy whose targets leave a little to every class.",
+            formula="-sum_k t_k log softmax(o)_k; t_y = 1 - epsilon, others epsilon / (K - 1) (corrected), "
+            "epsilon / K (notes); torch adds epsilon / K to t_y",
+            source=f"Szegedy et al. 2016; torch.nn.CrossEntropyLoss; {D2L}, softmax regression, questions",
             parameters=(
                 Parameter(
-                    name="hidden",
+                    name="epsilon",
+                    type=float,
+                    default=0.1,
+                    summary="what is taken from the true class",
+                    minimum=0,
+                    maximum=1,
+                ),
+                Parameter(
+                    name="form",
+                    type=str,
+                    default="torch",
+                    summary="who gets it: all classes, only the others, or the others as in the notes",
+                    choices=("torch", "corrected", "notes"),
+                ),
+            ),
+            tasks=("classification",),
+        ),
+        Level(
+            name="bce",
+            summary="Binary cross-entropy of each class against the rest, averaged over the classes.",
+            formula="-(1 / K) sum_k [t_k log f_k + (1 - t_k) log(1 - f_k)], f = sigmoid(o), t one-hot",
+            source=f"torch.nn.BCEWithLogitsLoss; {LEE}, logistic regression",
+            tasks=("classification",),
+        ),
+        Level(
+            name="one_hot_mse",
+            summary="Squared error of the outputs to one-hot targets: least squares as a classifier.",
+            formula="(1 / K) sum_k (o_k - t_k)^2, t one-hot",
+            source=f"{D2L}, softmax regression; {LEE}, classification",
+            tasks=("classification",),
+        ),
+        Level(
+            name="probability_mse",
+            summary="Squared error of the probabilities; its gradient vanishes far from the target too.",
+            formula="(1 / K) sum_k (p_k - t_k)^2, p = softmax(o), t one-hot",
+            source=f"Brier 1950; {LEE}, logistic regression (why not the squared error)",
+            tasks=("classification",),
+        ),
+        Level(
+            name="multi_margin",
+            summary="Asks that the true class lead each other by a margin: hinge loss for several classes.",
+            formula="(1 / K) sum_(k != y) max(0, margin - o_y + o_k)",
+            source=f"Weston and Watkins 1999; torch.nn.MultiMarginLoss; {D2L}, softmax regression",
+            parameters=(
+                Parameter(
+                    name="margin",
+                    type=float,
+                    default=1.0,
+                    summary="by how much the true class is to lead",
+                    minimum=0,
+                    exclusive=True,
+                ),
+            ),
+            tasks=("classification",),
+        ),
+        Level(
+            name="perceptron",
+            summary="By how much a wrong answer leads; right answers teach nothing.",
+            formula="max_k o_k - o_y",
+            source="Rosenblatt 1958; Collins 2002 (several classes)",
+            tasks=("classification",),
+        ),
+    ],
+)
+"""What is minimized, beside penalties: the mean over the batch of the loss of one sample."""
+
+_FIRST_EPOCH = Parameter(
+    name="first_epoch",
+    type=int,
+    default=1,
+    summary="number of the first epoch in the formula: 1 as in the notes, 0 as in torch",
+    minimum=0,
+    maximum=1,
+)
+
+
+def _factor(default: float) -> Parameter:
+    return Parameter(
+        name="factor",
+        type=float,
+        default=default,
+        summary="of the rate at each step down",
+        minimum=0,
+        maximum=1,
+        exclusive=True,
+    )
+
+
+SCHEDULES = Catalog(
+    "schedule",
+    [
+        Level(
+            name="constant",
+            summary="The learning rate stays as it is.",
+            formula="lr",
+            source=f"baseline; {D2L}, linear neural networks, questions",
+        ),
+        Level(
+            name="inverse_time",
+            summary="The rate falls like one over the number of epochs.",
+            formula="lr / (1 + decay epoch)",
+            source=f"{NG}, 2.9 (decay 1: 0.2 becomes 0.1, 0.067, 0.05, 0.04)",
+            parameters=(
+                Parameter(
+                    name="decay", type=float, default=1.0, summary="how fast the rate falls", minimum=0
+                ),
+                _FIRST_EPOCH,
+            ),
+        ),
+        Level(
+            name="exponential",
+            summary="The rate loses the same share in every epoch.",
+            formula="lr gamma^epoch",
+            source=f"{NG}, 2.9 (gamma 0.95); torch's ExponentialLR where first_epoch is 0",
+            parameters=(
+                Parameter(
+                    name="gamma",
+                    type=float,
+                    default=0.95,
+                    summary="factor of each epoch",
+                    minimum=0,
+                    maximum=1,
+                    exclusive=True,
+                ),
+                _FIRST_EPOCH,
+            ),
+        ),
+        Level(
+            name="root",
+            summary="The rate falls like one over the root of the number of epochs.",
+            formula="lr k / sqrt(epoch)",
+            source=f"{NG}, 2.9; {LEE}, gradient descent (lr / sqrt(t + 1), t from 0)",
+            parameters=(
+                Parameter(
+                    name="k",
+                    type=float,
+                    default=1.0,
+                    summary="factor of the first epoch",
+                    minimum=0,
+                    exclusive=True,
+                ),
+                _FIRST_EPOCH,
+            ),
+        ),
+        Level(
+            name="staircase",
+            summary="The rate is halved now and then.",
+            formula="lr factor^floor((epoch - 1) / every)",
+            source=f"{NG}, 2.9 (halved); torch's StepLR; every 5 is ours, half of the default run",
+            parameters=(
+                Parameter(
+                    name="every",
+                    type=int,
+                    default=5,
+                    summary="epochs with the same rate",
+                    minimum=1,
+                    maximum=100_000,
+                ),
+                _factor(0.5),
+            ),
+        ),
+        Level(
+            name="manual",
+            summary="The rate is adjusted by hand, after the epochs that are listed.",
+            formula="lr factor^(listed epochs that are over)",
+            source=f"{NG}, 2.9; torch's MultiStepLR (factor 0.1); the epochs are ours, for runs of 10",
+            parameters=(
+                Parameter(
+                    name="epochs",
                     type=tuple,
-                    default=(128, 64),
-                    summary="units of each hidden layer",
-                    structural=True,
+                    default=(5, 8),
+                    summary="after which epochs the rate is multiplied by the factor, rising",
+                ),
+                _factor(0.1),
+            ),
+        ),
+        Level(
+            name="plateau",
+            summary="The rate falls when the validation loss has ceased to fall.",
+            formula="lr factor^n, n steps down, each after more than patience epochs with no better loss",
+            source=f"torch's ReduceLROnPlateau; {NG}, 2.9 (by hand); patience 2 is ours, for runs of 10",
+            parameters=(
+                _factor(0.1),
+                Parameter(
+                    name="patience",
+                    type=int,
+                    default=2,
+                    summary="epochs without a better validation loss that are borne",
+                    minimum=0,
+                    maximum=100_000,
+                ),
+            ),
+        ),
+        Level(
+            name="cosine",
+            summary="The rate falls along half a cosine over the run.",
+            formula="lr (minimum + (1 - minimum) (1 + cos(pi (epoch - 1) / epochs)) / 2)",
+            source="Loshchilov and Hutter 2017; torch's CosineAnnealingLR",
+            parameters=(
+                Parameter(
+                    name="minimum",
+                    type=float,
+                    default=0.0,
+                    summary="smallest factor of the rate, just after the last epoch",
+                    minimum=0,
+                    maximum=1,
+                ),
+            ),
+        ),
+        Level(
+            name="warmup",
+            summary="The rate rises evenly in the first epochs and stays.",
+            formula="lr min(1, epoch / length)",
+            source="Goyal et al. 2017 (5 epochs); torch's LinearLR from 1 / length on",
+            parameters=(
+                Parameter(
+                    name="length",
+                    type=int,
+                    default=5,
+                    summary="the first epoch with the full rate",
+                    minimum=1,
+                    maximum=100_000,
                 ),
             ),
         ),
     ],
 )
-"""What is trained."""
+"""How the learning rate changes from epoch to epoch; epochs count from 1."""
 
 FACTORS: dict[str, Catalog] = {
     "activation": ACTIVATIONS,
     "initializer": INITIALIZERS,
     "regularizer": REGULARIZERS,
     "optimizer": OPTIMIZERS,
+    "loss": LOSSES,
+    "schedule": SCHEDULES,
 }
 """The factors of a recipe, in the order of the records' columns."""
 
@@ -376,8 +742,10 @@ DEFAULTS: dict[str, str] = {
     "initializer": "he",
     "regularizer": "none",
     "optimizer": "sgd",
+    "schedule": "constant",
+    "augmentation": "none",
 }
 """The level of each factor that a suite leaves out: the plainest recipe, one rule for every model."""
 
-WITHOUT_HIDDEN_LAYERS: set[str] = {"linear_regression", "softmax_regression"}
-"""Models that have no place for an activation, dropout or batch norm."""
+DEFAULT_LOSS: dict[str, str] = {"regression": "mse", "classification": "cross_entropy"}
+"""The loss that a suite leaves out, by task."""

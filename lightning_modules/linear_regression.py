@@ -14,7 +14,7 @@ class LinearRegression(SupervisedModule):
 
     Args:
         in_features: numbers in one input, all dimensions but the first flattened.
-        initializer, regularizer, optimizer, init_seed: see `SupervisedModule`.
+        initializer, regularizer, optimizer, loss, schedule, init_seed: see `SupervisedModule`.
 
     Shape:
         (batch, ...) float32, in_features numbers each, to (batch, 1).
@@ -34,6 +34,8 @@ class LinearRegression(SupervisedModule):
         initializer: Spec = "he",
         regularizer: Spec = "none",
         optimizer: Spec = "sgd",
+        loss: Spec | None = None,
+        schedule: Spec = "constant",
         init_seed: int | None = None,
     ) -> None:
         layers = OrderedDict(flatten=nn.Flatten(), output=nn.Linear(in_features, 1))
@@ -43,5 +45,7 @@ class LinearRegression(SupervisedModule):
             initializer=initializer,
             regularizer=regularizer,
             optimizer=optimizer,
+            loss=loss,
+            schedule=schedule,
             init_seed=init_seed,
         )

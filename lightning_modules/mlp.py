@@ -1,7 +1,8 @@
 """Multilayer perceptron: linear layers with an activation between them, of any depth and widths.
 
 Source: Ng, Improving Deep Neural Networks, 1 (z = W a + b, a = g(z)); Saito, Deep Learning from
-Scratch, neural networks. Order in a hidden layer: linear, batch norm, activation, dropout.
+Scratch, neural networks. Order in a hidden layer: linear, batch norm, activation, dropout; batch norm
+comes after the activation where its `position` says so.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from recipebench.levels import Choice
 from recipebench.lightning_modules import regularizers
 from recipebench.lightning_modules.activations import ACTIVATIONS
 from recipebench.lightning_modules.catalog import ACTIVATIONS as ACTIVATION_CATALOG
-from recipebench.lightning_modules.catalog import MODELS, REGULARIZERS
+from recipebench.lightning_modules.catalog import REGULARIZERS
+from recipebench.lightning_modules.model_catalog import MODELS
+from recipebench.lightning_modules.shapes import dropout_problem, hidden_widths
 from recipebench.lightning_modules.supervised import Spec, SupervisedModule
 
 
@@ -26,16 +29,18 @@ class MLP(SupervisedModule):
 
     Args:
         in_features: numbers in one input, all dimensions but the first flattened.
-        hidden: units of each hidden layer; with Maxout, units after the maximum.
+        hidden: units of each hidden layer; with Maxout, units after the maximum, or those of the network
+            without it that has as many parameters (`match`).
         out_features: classes, or 1 for regression.
         activation: a level of the catalog.
-        task, initializer, regularizer, optimizer, init_seed: see `SupervisedModule`.
+        task, initializer, regularizer, optimizer, loss, schedule, init_seed: see `SupervisedModule`.
 
     Shape:
         (batch, ...) float32, in_features numbers each, to (batch, out_features).
 
     Raises:
-        RequestError: a level, a hyper-parameter or a width is wrong, or regression has several outputs.
+        RequestError: a level, a hyper-parameter or a width is wrong, regression has several outputs, or
+            `dropout_per_layer` has not one probability for the input and for each hidden layer.
 
     Example:
         >>> MLP(hidden=[5], activation={"maxout": {"pieces": 3}}).network.linear_1
@@ -53,6 +58,8 @@ class MLP(SupervisedModule):
         initializer: Spec = "he",
         regularizer: Spec = "none",
         optimizer: Spec = "sgd",
+        loss: Spec | None = None,
+        schedule: Spec = "constant",
         init_seed: int | None = None,
     ) -> None:
         if task == "regression" and out_features != 1:
@@ -71,6 +78,8 @@ class MLP(SupervisedModule):
             initializer=initializer,
             regularizer=regularizer,
             optimizer=optimizer,
+            loss=loss,
+            schedule=schedule,
             init_seed=init_seed,
         )
 
@@ -85,22 +94,44 @@ def build_network(
         hidden: units of each hidden layer; a linear layer before Maxout is `pieces` times as wide.
         out_features: outputs of the last layer, which nothing follows.
         activation: what follows each hidden linear layer.
-        regularizer: adds `norm_i` (batch_norm) or `dropout_i` (dropout) to each hidden layer, else nothing.
+        regularizer: adds `norm_i` (batch_norm) or `dropout_i` (dropout, dropout_per_layer: also
+            `dropout_0` on the input) to each hidden layer, else nothing.
 
     Returns:
         (batch, ...) to (batch, out_features), with torch's own initial values.
+
+    Raises:
+        RequestError: `dropout_per_layer` has a wrong number of probabilities.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
+    dropouts = _dropouts(regularizer, hidden)
     options: dict[str, Any] = dict(regularizer.parameters)
-    for i, width in enumerate(hidden, start=1):
+    position = options.get("position")  # of batch norm
+    if 0 in dropouts:
+        layers["dropout_0"] = dropouts[0]
+    for i, width in enumerate(hidden_widths(in_features, hidden, out_features, activation), start=1):
         function = ACTIVATIONS[activation.name](**activation.parameters)
         pieces = getattr(function, "pieces", 1)
         layers[f"linear_{i}"] = nn.Linear(in_features, width * pieces)
-        if regularizer.name == "batch_norm":
+        if position == "before":
             layers[f"norm_{i}"] = regularizers.batch_norm(width * pieces, **options)
         layers[f"activation_{i}"] = function
-        if regularizer.name == "dropout":
-            layers[f"dropout_{i}"] = regularizers.dropout(**options)
+        if position == "after":
+            layers[f"norm_{i}"] = regularizers.batch_norm(width, **options)
+        if i in dropouts:
+            layers[f"dropout_{i}"] = dropouts[i]
         in_features = width
     layers["output"] = nn.Linear(in_features, out_features)
     return nn.Sequential(layers)
+
+
+def _dropouts(regularizer: Choice, hidden: Sequence[int]) -> dict[int, nn.Module]:
+    """Return the dropout layers by place: 0 for the input, i for hidden layer i."""
+    options: dict[str, Any] = dict(regularizer.parameters)
+    if regularizer.name == "dropout":
+        return {i: regularizers.dropout(**options) for i in range(1, len(hidden) + 1)}
+    if regularizer.name == "dropout_per_layer":
+        if problem := dropout_problem(options["p"], hidden):
+            raise RequestError(problem)
+        return dict(enumerate(regularizers.dropout_per_layer(**options)))
+    return {}

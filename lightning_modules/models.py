@@ -3,18 +3,73 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 
 from recipebench.levels import Choice
+from recipebench.lightning_modules.cnn import CNN
+from recipebench.lightning_modules.deep_cnn import DeepCNN
+from recipebench.lightning_modules.deep_linear_net import DeepLinearNet
+from recipebench.lightning_modules.deep_stack import DeepStack
+from recipebench.lightning_modules.dqn import DQN
+from recipebench.lightning_modules.gaussian_classifier import GaussianClassifier
+from recipebench.lightning_modules.k_nearest_neighbors import KNearestNeighbors
+from recipebench.lightning_modules.least_squares_classifier import LeastSquaresClassifier
 from recipebench.lightning_modules.linear_regression import LinearRegression
+from recipebench.lightning_modules.linear_regression_closed_form import LinearRegressionClosedForm
+from recipebench.lightning_modules.linear_regression_scratch import LinearRegressionScratch
+from recipebench.lightning_modules.logistic_regression import LogisticRegression
+from recipebench.lightning_modules.logistic_regression_newton import LogisticRegressionNewton
+from recipebench.lightning_modules.margin_classifier import MarginClassifier
+from recipebench.lightning_modules.maxout_net import MaxoutNet
 from recipebench.lightning_modules.mlp import MLP
+from recipebench.lightning_modules.mlp_scratch import MLPScratch
+from recipebench.lightning_modules.moving_average import MovingAverage
+from recipebench.lightning_modules.naive_bayes_bernoulli import NaiveBayesBernoulli
+from recipebench.lightning_modules.naive_bayes_gaussian import NaiveBayesGaussian
+from recipebench.lightning_modules.one_hot_least_squares import OneHotLeastSquares
+from recipebench.lightning_modules.perceptron import Perceptron
+from recipebench.lightning_modules.point import Point
+from recipebench.lightning_modules.polynomial_regression import PolynomialRegression
+from recipebench.lightning_modules.rcnn import RCNN
+from recipebench.lightning_modules.scored import ScoredModule
 from recipebench.lightning_modules.softmax_regression import SoftmaxRegression
-from recipebench.lightning_modules.supervised import SupervisedModule
+from recipebench.lightning_modules.softmax_regression_scratch import SoftmaxRegressionScratch
+from recipebench.lightning_modules.sum_of_sigmoids import SumOfSigmoids
+from recipebench.lightning_modules.transfer import TransferCNN
+from recipebench.lightning_modules.two_box_bayes import TwoBoxBayes
 
-MODELS: dict[str, type[SupervisedModule]] = {
+MODELS: dict[str, type[ScoredModule]] = {
     "linear_regression": LinearRegression,
     "softmax_regression": SoftmaxRegression,
     "mlp": MLP,
+    "cnn": CNN,
+    "deep_cnn": DeepCNN,
+    "transfer_cnn": TransferCNN,
+    "linear_regression_closed_form": LinearRegressionClosedForm,
+    "polynomial_regression": PolynomialRegression,
+    "least_squares_classifier": LeastSquaresClassifier,
+    "one_hot_least_squares": OneHotLeastSquares,
+    "two_box_bayes": TwoBoxBayes,
+    "gaussian_classifier": GaussianClassifier,
+    "naive_bayes_gaussian": NaiveBayesGaussian,
+    "naive_bayes_bernoulli": NaiveBayesBernoulli,
+    "k_nearest_neighbors": KNearestNeighbors,
+    "moving_average": MovingAverage,
+    "dqn": DQN,  # type: ignore[dict-item]  # scores itself, see `DQN.score`
+    "perceptron": Perceptron,
+    "linear_regression_scratch": LinearRegressionScratch,
+    "softmax_regression_scratch": SoftmaxRegressionScratch,
+    "mlp_scratch": MLPScratch,
+    "logistic_regression": LogisticRegression,
+    "logistic_regression_newton": LogisticRegressionNewton,
+    "margin_classifier": MarginClassifier,
+    "sum_of_sigmoids": SumOfSigmoids,
+    "deep_linear_net": DeepLinearNet,
+    "deep_stack": DeepStack,
+    "maxout_net": MaxoutNet,
+    "point": Point,  # type: ignore[dict-item]  # has no samples
+    "rcnn": RCNN,  # type: ignore[dict-item]  # scores itself, see `RCNN.score`
 }
 """Every model by name."""
 
@@ -23,29 +78,20 @@ def create(
     model: Choice,
     *,
     task: str,
-    in_features: int,
+    in_shape: tuple[int, ...],
     out_features: int,
-    activation: Choice | None,
-    initializer: Choice,
-    regularizer: Choice,
-    optimizer: Choice,
     init_seed: int,
-) -> SupervisedModule:
-    """Build a model for a task of given sizes with the levels of a recipe.
-
-    A model gets those of these values that its signature names; a suite is refused earlier if it asks
-    a model for something that the model does not have.
+    **recipe: Choice | None,
+) -> ScoredModule:
+    """Build the module of a recipe; of all that is known, each model takes what its signature names.
 
     Args:
         model: name and hyper-parameters of the model.
-        task: `classification` or `regression`.
-        in_features: numbers in one input.
+        task: what is learned.
+        in_shape: of one sample: (channels, height, width), or (features,).
         out_features: classes, or 1.
-        activation: what follows each hidden layer; None for models without hidden layers.
-        initializer: how linear layers start.
-        regularizer: what is added to the loss, the layers, the optimizer or the run.
-        optimizer: how the weights move.
         init_seed: names the streams of the initial draws.
+        **recipe: a level for each factor; None where the model does not respond to it.
 
     Raises:
         KeyError: there is no such model.
@@ -53,14 +99,13 @@ def create(
     """
     values = {
         "task": task,
-        "in_features": in_features,
+        "in_shape": in_shape,
+        "in_features": math.prod(in_shape),
         "out_features": out_features,
-        "activation": activation,
-        "initializer": initializer,
-        "regularizer": regularizer,
-        "optimizer": optimizer,
         "init_seed": init_seed,
+        **recipe,
     }
-    make: Callable[..., SupervisedModule] = MODELS[model.name]
+    make: Callable[..., ScoredModule] = MODELS[model.name]
     taken = inspect.signature(make).parameters
-    return make(**{name: value for name, value in values.items() if name in taken}, **model.parameters)
+    named = {name: value for name, value in values.items() if name in taken and value is not None}
+    return make(**named, **model.parameters)

@@ -1,10 +1,13 @@
-"""The optimizers that are compared: stock torch.optim, one factory a level."""
+"""The optimizers that are compared: stock torch.optim wherever torch has the method, one factory a level."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
+from typing import Any
 
-from torch import optim
+import torch
+from torch import Tensor, optim
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
@@ -43,6 +46,111 @@ def momentum(
         Polyak, Some Methods of Speeding up the Convergence of Iteration Methods, 1964.
     """
     return optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
+
+
+class WithVelocity(Optimizer):
+    """An optimizer that keeps one velocity for each number, 0 at first; subclasses say how it moves.
+
+    Args:
+        parameters: the numbers to train, with gradients in `.grad`.
+        lr: step size, per optimizer step.
+        momentum: share of the old velocity that is kept.
+        weight_decay: g + weight_decay * w takes the place of g, biases too.
+    """
+
+    def __init__(self, parameters: Parameters, lr: float, momentum: float, weight_decay: float) -> None:
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Move every number that has a gradient.
+
+        Args:
+            closure: computes the loss and its gradients anew, where given.
+
+        Returns:
+            What `closure` returns, or None.
+        """
+        with torch.enable_grad():
+            loss = closure() if closure else None
+        for group in self.param_groups:
+            for w in group["params"]:
+                if w.grad is not None:
+                    g = w.grad.add(w, alpha=group["weight_decay"]) if group["weight_decay"] else w.grad
+                    state = self.state[w]
+                    if not state:
+                        state["velocity"] = torch.zeros_like(w)
+                    self.move(w, g, state["velocity"], group["lr"], group["momentum"])
+        return loss
+
+    @abstractmethod
+    def move(self, w: Tensor, g: Tensor, v: Tensor, lr: float, momentum: float) -> None:
+        """Change the velocity `v` and the numbers `w` in place, `g` being their gradient."""
+
+
+class AveragedMomentum(WithVelocity):
+    """v <- momentum * v + (1 - momentum) * g; w <- w - lr * v, v = 0 at first and not corrected for it.
+
+    References:
+        Ng, Improving Deep Neural Networks, 2.6.
+    """
+
+    def move(self, w: Tensor, g: Tensor, v: Tensor, lr: float, momentum: float) -> None:
+        """Average the gradients, and step against the average."""
+        v.mul_(momentum).add_(g, alpha=1 - momentum)
+        w.add_(v, alpha=-lr)
+
+
+class VelocityMomentum(WithVelocity):
+    """v <- momentum * v - lr * g; w <- w + v, v = 0 at first.
+
+    References:
+        Saito, Deep Learning from Scratch, optimizers.
+    """
+
+    def move(self, w: Tensor, g: Tensor, v: Tensor, lr: float, momentum: float) -> None:
+        """Accelerate downhill, and move by the velocity."""
+        v.mul_(momentum).add_(g, alpha=-lr)
+        w.add_(v)
+
+
+def momentum_averaged(
+    parameters: Parameters, *, lr: float = 0.1, momentum: float = 0.9, weight_decay: float = 0.0
+) -> Optimizer:
+    """v <- momentum * v + (1 - momentum) * g; w <- w - lr * v: `momentum` at the rate lr * (1 - momentum).
+
+    Under a steady gradient a step tends to lr * g, as sgd's. (torch's `dampening` is not the same: it
+    leaves the first gradient whole.)
+
+    Args:
+        parameters: the numbers to train, with gradients in `.grad`.
+        lr: step size, per optimizer step, 0.1 by default.
+        momentum: Ng's beta, the share of the old mean that is kept, 0.9 by default.
+        weight_decay: g + weight_decay * w takes the place of g, biases too; 0 by default.
+
+    References:
+        Ng, Improving Deep Neural Networks, 2.6.
+    """
+    return AveragedMomentum(parameters, lr, momentum, weight_decay)
+
+
+def momentum_velocity(
+    parameters: Parameters, *, lr: float = 0.05, momentum: float = 0.9, weight_decay: float = 0.0
+) -> Optimizer:
+    """v <- momentum * v - lr * g; w <- w + v: `momentum` as long as lr stays, another path once it changes.
+
+    A lower rate slows down only what comes: the velocity goes on with the steps of the old rate.
+
+    Args:
+        parameters: the numbers to train, with gradients in `.grad`.
+        lr: step size, per optimizer step, 0.05 by default.
+        momentum: share of the old velocity that is kept, 0.9 by default.
+        weight_decay: g + weight_decay * w takes the place of g, biases too; 0 by default.
+
+    References:
+        Saito, Deep Learning from Scratch, optimizers; Lee, Machine Learning, recipe of deep learning.
+    """
+    return VelocityMomentum(parameters, lr, momentum, weight_decay)
 
 
 def nesterov(
@@ -161,6 +269,8 @@ def adamw(
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": sgd,
     "momentum": momentum,
+    "momentum_averaged": momentum_averaged,
+    "momentum_velocity": momentum_velocity,
     "nesterov": nesterov,
     "adagrad": adagrad,
     "rmsprop": rmsprop,

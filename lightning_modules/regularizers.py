@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor, nn
+
+from recipebench.lightning_modules.stopping import has_converged
 
 
 def l1(weights: Iterable[Tensor], strength: float = 1e-5) -> Tensor:
@@ -56,22 +59,66 @@ def _total(terms: Iterable[Tensor]) -> Tensor:
     return sum(terms, start=torch.zeros(()))
 
 
-def dropout(p: float = 0.5) -> nn.Module:
+class DropoutAtTest(nn.Dropout):
+    """h m in training, (1 - p) h in eval mode: dropout that is scaled in tests instead of in training.
+
+    The noise m is drawn as `nn.Dropout` draws it. What the next layer gets has the same mean in training
+    and in tests, as with `nn.Dropout`, but 1 - p times as large; the factor that makes it so is the share
+    that is kept, 1 - p, not the share p that is dropped.
+
+    Shape:
+        (batch, units) to the same shape.
+
+    References:
+        Srivastava et al., Dropout, JMLR 2014, 4; Saito, Deep Learning from Scratch, dropout.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name that nn.Dropout has
+        """Drop in training, scale down in eval mode."""
+        if self.training and self.p > 0:
+            return input * torch.empty_like(input).bernoulli_(1 - self.p)
+        return input if self.training else input * (1 - self.p)
+
+
+def dropout(p: float = 0.5, scaling: str = "inverted") -> nn.Module:
     """h m / (1 - p), m = 0 with probability p, else 1, for every number anew; the identity in eval mode.
 
     Args:
         p: probability of dropping an output (Ng's keep_prob is 1 - p), 0.5 by default.
+        scaling: `inverted` (the default) divides by 1 - p in training; `at_test` trains with h m and
+            multiplies by 1 - p in eval mode.
 
     Returns:
-        `nn.Dropout`: (batch, units) to the same shape and mean.
+        `nn.Dropout` or `DropoutAtTest`: (batch, units) to the same shape; tests see the mean of training.
+
+    Raises:
+        KeyError: there is no such scaling.
 
     References:
-        Srivastava et al., Dropout, JMLR 2014; Ng, Improving Deep Neural Networks, 1.6.
+        Srivastava et al., Dropout, JMLR 2014; Ng, Improving Deep Neural Networks, 1.6; Saito, Deep Learning
+        from Scratch, dropout (at_test).
     """
-    return nn.Dropout(p)
+    kinds: dict[str, type[nn.Dropout]] = {"inverted": nn.Dropout, "at_test": DropoutAtTest}
+    return kinds[scaling](p)
 
 
-def batch_norm(width: int, eps: float = 1e-5, momentum: float = 0.1) -> nn.Module:
+def dropout_per_layer(p: Sequence[float] = (0.0, 0.5, 0.3)) -> list[nn.Module]:
+    """h m / (1 - p_l), m = 0 with probability p_l, else 1: `dropout` with a probability for each layer.
+
+    Args:
+        p: probabilities of dropping, of the input and of each hidden layer in turn; 0, 0.5 and 0.3 by
+            default: keep_prob 1, 0.5 and 0.7.
+
+    Returns:
+        `nn.Dropout` for the input and for each hidden layer.
+
+    References:
+        Ng, Improving Deep Neural Networks, 1.6.
+    """
+    return [nn.Dropout(probability) for probability in p]
+
+
+def batch_norm(width: int, eps: float = 1e-5, momentum: float = 0.1, position: str = "before") -> nn.Module:
     """gamma (z - mean) / sqrt(variance + eps) + beta, for each unit over the batch.
 
     Mean and (biased) variance are the batch's in training, running averages in eval mode; gamma (1 at
@@ -81,12 +128,15 @@ def batch_norm(width: int, eps: float = 1e-5, momentum: float = 0.1) -> nn.Modul
         width: units.
         eps: added to the variance, 1e-5 by default.
         momentum: share of the newest batch in the running averages, 0.1 by default.
+        position: `before` (the default) or `after` the activation: where the model puts the layer, and of
+            no consequence in it.
 
     Returns:
         `nn.BatchNorm1d`: (batch, width) to the same shape.
 
     References:
-        Ioffe and Szegedy, Batch Normalization, ICML 2015; Ng, Improving Deep Neural Networks, 3.4.
+        Ioffe and Szegedy, Batch Normalization, ICML 2015; Ng, Improving Deep Neural Networks, 3.4 (before
+        the activation, though both are debated).
     """
     return nn.BatchNorm1d(width, eps=eps, momentum=momentum)
 
@@ -135,6 +185,62 @@ class RestoreBest(Callback):
             pl_module.load_state_dict(self.state)
 
 
+def convergence_stopping(tolerance: float = 0.01, patience: int = 1) -> list[Callback]:
+    """Stop once the training loss changed by less than `tolerance` of itself, `patience` epochs in a row.
+
+    The training loss of an epoch is the mean over its samples of what was minimized, penalty included,
+    as it was when each batch came up. The last weights are kept.
+
+    Args:
+        tolerance: relative change that counts as none, 0.01 by default.
+        patience: how many epochs in a row must bring so small a change, 1 by default.
+
+    Returns:
+        `ConvergenceStopping`.
+
+    References:
+        Li, Dive into Deep Learning (lectures), linear regression, questions (about 1 %).
+    """
+    return [ConvergenceStopping(tolerance, patience)]
+
+
+class ConvergenceStopping(Callback):
+    """Stop the fit when `has_converged` says so of the epochs' training losses.
+
+    Args:
+        tolerance: relative change that counts as none.
+        patience: how many epochs in a row must bring so small a change.
+
+    Attributes:
+        losses: the training loss of each epoch so far.
+    """
+
+    def __init__(self, tolerance: float, patience: int) -> None:
+        self.tolerance = tolerance
+        self.patience = patience
+        self.losses: list[float] = []
+        self._batches: list[tuple[Tensor, Tensor]] = []
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget an earlier fit."""
+        self.losses, self._batches = [], []
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep the losses and the penalty that the optimizer saw."""
+        self._batches.append((outputs["losses"].double(), outputs["penalty"].double()))
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the epoch's mean and stop if it hardly differs from the last."""
+        losses = torch.cat([each for each, _ in self._batches])
+        penalties = torch.stack([penalty * len(each) for each, penalty in self._batches])
+        self._batches = []
+        self.losses.append(float((losses.sum() + penalties.sum()) / len(losses)))
+        if has_converged(self.losses, self.tolerance, self.patience):
+            trainer.should_stop = True
+
+
 PENALTIES: dict[str, Callable[..., Tensor]] = {"l1": l1, "l2": l2}
 """Regularizers that add a term to the loss: functions of (weights, **hyper-parameters)."""
 
@@ -144,13 +250,24 @@ PENALTY_GRADIENTS: dict[str, Callable[..., Tensor]] = {
 }
 """The gradient of each penalty by one weight matrix, with the bits that autograd gives."""
 
-LAYERS: dict[str, Callable[..., nn.Module]] = {"dropout": dropout, "batch_norm": batch_norm}
-"""Regularizers that put a layer into every hidden layer."""
+LAYERS: dict[str, Callable[..., nn.Module | list[nn.Module]]] = {
+    "dropout": dropout,
+    "dropout_per_layer": dropout_per_layer,
+    "batch_norm": batch_norm,
+}
+"""Regularizers that put layers into the network."""
 
-LAYER_TYPES: dict[str, type[nn.Module]] = {"dropout": nn.Dropout, "batch_norm": nn.BatchNorm1d}
+LAYER_TYPES: dict[str, type[nn.Module]] = {
+    "dropout": nn.Dropout,
+    "dropout_per_layer": nn.Dropout,
+    "batch_norm": nn.BatchNorm1d,
+}
 """The types of these layers: a network that is to be so regularized must have one."""
 
-CALLBACKS: dict[str, Callable[..., list[Callback]]] = {"early_stopping": early_stopping}
+CALLBACKS: dict[str, Callable[..., list[Callback]]] = {
+    "early_stopping": early_stopping,
+    "convergence_stopping": convergence_stopping,
+}
 """Regularizers that act on the run."""
 
 OPTIMIZER_OPTIONS = {"weight_decay": "strength"}

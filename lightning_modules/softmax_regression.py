@@ -15,7 +15,7 @@ class SoftmaxRegression(SupervisedModule):
     Args:
         in_features: numbers in one input, all dimensions but the first flattened.
         out_features: classes.
-        initializer, regularizer, optimizer, init_seed: see `SupervisedModule`.
+        initializer, regularizer, optimizer, loss, schedule, init_seed: see `SupervisedModule`.
 
     Shape:
         (batch, ...) float32, in_features numbers each, to (batch, out_features) logits o.
@@ -36,6 +36,8 @@ class SoftmaxRegression(SupervisedModule):
         initializer: Spec = "he",
         regularizer: Spec = "none",
         optimizer: Spec = "sgd",
+        loss: Spec | None = None,
+        schedule: Spec = "constant",
         init_seed: int | None = None,
     ) -> None:
         layers = OrderedDict(flatten=nn.Flatten(), output=nn.Linear(in_features, out_features))
@@ -45,5 +47,7 @@ class SoftmaxRegression(SupervisedModule):
             initializer=initializer,
             regularizer=regularizer,
             optimizer=optimizer,
+            loss=loss,
+            schedule=schedule,
             init_seed=init_seed,
         )

@@ -6,28 +6,31 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from pytorch_lightning import Callback, LightningModule
+from pytorch_lightning import Callback
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
-from recipebench.errors import RequestError, unknown
+from recipebench.errors import RequestError
 from recipebench.levels import Choice
 from recipebench.lightning_modules import regularizers
-from recipebench.lightning_modules.activations import Maxout
-from recipebench.lightning_modules.catalog import INITIALIZERS, OPTIMIZERS, REGULARIZERS
-from recipebench.lightning_modules.initializers import initialize
+from recipebench.lightning_modules.catalog import (
+    DEFAULT_LOSS,
+    INITIALIZERS,
+    LOSSES,
+    OPTIMIZERS,
+    REGULARIZERS,
+    SCHEDULES,
+)
+from recipebench.lightning_modules.initializers import initialize_network
+from recipebench.lightning_modules.losses import LOSSES as LOSS_FUNCTIONS
 from recipebench.lightning_modules.optimizers import OPTIMIZERS as OPTIMIZER_FACTORIES
-from recipebench.lightning_modules.scores import Scores
+from recipebench.lightning_modules.schedules import make_scheduler
+from recipebench.lightning_modules.scored import ScoredModule
 
 Spec = str | Mapping[str, Any] | Choice
 """A level by name, `{name: {hyper-parameter: value}}`, or a `Choice`."""
 
-LOSSES = {"classification": "cross-entropy of logits", "regression": "squared error"}
-"""The tasks, and the loss of one sample in each."""
 
-
-class SupervisedModule(LightningModule):
+class SupervisedModule(ScoredModule):
     """A network with its loss, penalty and optimizer: the plain way to train, and the measure of packs.
 
     Args:
@@ -37,6 +40,8 @@ class SupervisedModule(LightningModule):
         initializer: how linear layers start; a level of the catalog.
         regularizer: a level of the catalog; layers that it needs are in `network` already.
         optimizer: a level of the catalog.
+        loss: a level of the catalog; None for the usual one of the task.
+        schedule: a level of the catalog: how the learning rate changes from epoch to epoch.
         init_seed: names the streams of the initial draws; None draws one from torch's global generator.
 
     Raises:
@@ -52,20 +57,21 @@ class SupervisedModule(LightningModule):
         initializer: Spec,
         regularizer: Spec,
         optimizer: Spec,
+        loss: Spec | None = None,
+        schedule: Spec = "constant",
         init_seed: int | None = None,
     ) -> None:
-        super().__init__()
-        if task not in LOSSES:
-            raise RequestError(unknown("task", task, LOSSES))
+        super().__init__(task)
         self.network = network
-        self.task = task
         self.initializer = INITIALIZERS.choose(initializer)
         self.regularizer = REGULARIZERS.choose(regularizer)
         self.optimizer = OPTIMIZERS.choose(optimizer)
-        self.scores = Scores(task)
+        self.loss = LOSSES.choose(DEFAULT_LOSS[task] if loss is None else loss)
+        self.schedule = SCHEDULES.choose(schedule)
+        self._check_loss()
         self._check_layers()
         seed = int(torch.randint(2**62, ())) if init_seed is None else init_seed
-        self._initialize(seed)
+        initialize_network(network, self.initializer, seed)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the network's outputs: (batch, out_features)."""
@@ -73,18 +79,17 @@ class SupervisedModule(LightningModule):
         return outputs
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the data loss of every sample: cross-entropy -log softmax(o)_y in nats, or (o - y)².
+        """Return the data loss of every sample, as the level `loss` has it.
 
         Args:
             outputs: (batch, out_features) logits, or (batch, 1) predictions.
             targets: (batch,) int64, or (batch, 1) float32.
 
         Returns:
-            (batch,) float32; its mean is what torch's `CrossEntropyLoss` or `MSELoss` returns.
+            (batch,) float32; what is minimized is its mean, plus the penalty.
         """
-        if self.task == "classification":
-            return F.cross_entropy(outputs, targets, reduction="none")
-        return F.mse_loss(outputs, targets, reduction="none").mean(1)
+        losses: Tensor = LOSS_FUNCTIONS[self.loss.name](outputs, targets, **self.loss.parameters)
+        return losses
 
     def penalty(self) -> Tensor:
         """Return the penalty on the weights (0 where the regularizer has none); biases go free."""
@@ -94,12 +99,15 @@ class SupervisedModule(LightningModule):
         return term(self.weights(), **self.regularizer.parameters)
 
     def weights(self) -> list[Tensor]:
-        """Return the weight matrices of the linear layers, in their order."""
-        return [layer.weight for layer in self.network.modules() if isinstance(layer, nn.Linear)]
+        """Return the weights of the linear layers and convolutions, in their order."""
+        kinds = (nn.Linear, nn.Conv2d)
+        return [layer.weight for layer in self.network.modules() if isinstance(layer, kinds)]
 
-    def finite(self) -> Tensor:
-        """Return whether all parameters are finite, (1,) bool; a pack returns one value a member."""
-        return torch.stack([torch.isfinite(p).all() for p in self.parameters()]).all().unsqueeze(0)
+    def learning_rate(self) -> float | None:
+        """Return the rate of the steps of this epoch, as the schedule has it; before a fit the first one."""
+        optimizers = self.trainer.optimizers if self._trainer else []
+        rate = optimizers[0].param_groups[0]["lr"] if optimizers else self.optimizer.parameters.get("lr")
+        return None if rate is None else float(rate)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Return the mean loss plus penalty to minimize, and for the record the losses and the penalty."""
@@ -108,33 +116,19 @@ class SupervisedModule(LightningModule):
         penalty = self.penalty()
         return {"loss": losses.mean() + penalty, "losses": losses.detach(), "penalty": penalty.detach()}
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Add a batch to the validation scores."""
-        self._score(batch)
+    def configure_optimizers(self) -> Any:
+        """Return the stock torch optimizer with the recipe's hyper-parameters, and its schedule, if any.
 
-    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Add a batch to the test scores."""
-        self._score(batch)
-
-    def on_validation_epoch_start(self) -> None:
-        """Forget what an interrupted evaluation left."""
-        self.scores.reset()
-
-    def on_test_epoch_start(self) -> None:
-        """Forget what an interrupted evaluation left."""
-        self.scores.reset()
-
-    def on_validation_epoch_end(self) -> None:
-        """Log `validation_loss` and `validation_accuracy` (or `validation_mse`, `validation_r2`)."""
-        self._log("validation")
-
-    def on_test_epoch_end(self) -> None:
-        """Log `test_loss` and `test_accuracy` (or `test_mse`, `test_r2`)."""
-        self._log("test")
-
-    def configure_optimizers(self) -> Optimizer:
-        """Return the stock torch optimizer with the recipe's hyper-parameters."""
-        return OPTIMIZER_FACTORIES[self.optimizer.name](self.parameters(), **self.optimizer_options())
+        A schedule that follows the validation loss steps on `validation_loss`, as validation logs it.
+        """
+        make = OPTIMIZER_FACTORIES[self.optimizer.name]
+        trained = [p for p in self.parameters() if p.requires_grad]
+        optimizer = make(trained, **self.optimizer_options())
+        scheduler = make_scheduler(self.schedule, optimizer, self.trainer.max_epochs or 1)
+        if scheduler is None:
+            return optimizer
+        settings = {"scheduler": scheduler, "interval": "epoch", "monitor": "validation_loss"}
+        return {"optimizer": optimizer, "lr_scheduler": settings}
 
     def optimizer_options(self) -> dict[str, Any]:
         """Return the optimizer's hyper-parameters, a regularizer's option such as weight decay included.
@@ -151,6 +145,11 @@ class SupervisedModule(LightningModule):
         make = regularizers.CALLBACKS.get(self.regularizer.name)
         return make(**self.regularizer.parameters) if make else []
 
+    def _check_loss(self) -> None:
+        if self.task not in LOSSES[self.loss.name].tasks:
+            fits = ", ".join(name for name, level in LOSSES.items() if self.task in level.tasks)
+            raise RequestError(f"loss {self.loss.name}: expected a loss for {self.task}: {fits}.")
+
     def _check_layers(self) -> None:
         needed = regularizers.LAYER_TYPES.get(self.regularizer.name)
         if needed and not any(isinstance(layer, needed) for layer in self.network.modules()):
@@ -158,22 +157,3 @@ class SupervisedModule(LightningModule):
                 f"regularizer {self.regularizer.name}: expected a network with hidden layers that hold "
                 f"{needed.__name__}, got one without."
             )
-
-    def _initialize(self, seed: int) -> None:
-        layers = list(self.network.named_modules())
-        for i, (name, layer) in enumerate(layers):
-            if isinstance(layer, nn.Linear):
-                later = [m for _, m in layers[i + 1 :] if isinstance(m, nn.Linear | Maxout)]
-                pieces = later[0].pieces if later and isinstance(later[0], Maxout) else 1
-                chosen = self.initializer
-                initialize(
-                    layer, name, initializer=chosen.name, seed=seed, pieces=pieces, **chosen.parameters
-                )
-
-    def _score(self, batch: tuple[Tensor, Tensor]) -> None:
-        inputs, targets = batch
-        outputs = self(inputs)
-        self.scores.update(outputs, targets, self.losses(outputs, targets))
-
-    def _log(self, split: str) -> None:
-        self.log_dict({f"{split}_{name}": value for name, value in self.scores.compute().items()})

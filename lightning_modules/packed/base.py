@@ -31,7 +31,12 @@ class PackedLayer:
     Attributes:
         has_parameters: whether there is something to train.
         needs_input_grad: whether `backward` must return the inputs' gradient.
+        weight: the weights that penalties act on, (K, ...); None where there are none.
+        weight_grad: where their gradients are written, (K, ...).
     """
+
+    weight: Tensor | None = None
+    weight_grad: Tensor | None = None
 
     def __init__(self, members: Sequence[nn.Module], name: str, stack: ParameterStack) -> None:
         self.members = members

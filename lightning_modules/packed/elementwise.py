@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from recipebench.lightning_modules.activations import Step, threshold_step
 from recipebench.lightning_modules.packed.base import Inputs, PackedLayer, pack_layer, stacked
 from recipebench.lightning_modules.packed.stack import ParameterStack
 
@@ -92,6 +93,19 @@ class PackedLeakyReLU(_Elementwise):
 
     def derivative(self, grad: Tensor, kept: Tensor, out: Tensor) -> None:
         _aten.leaky_relu_backward.grad_input(grad, kept, self._slope, False, grad_input=out)
+
+
+@pack_layer.register(Step)
+class PackedStep(_Elementwise):
+    """1 if x > 0, else 0, with gradient 0: nothing is rounded."""
+
+    exact = True
+
+    def function(self, x: Tensor, out: Tensor) -> None:
+        out.copy_(threshold_step(x))
+
+    def derivative(self, grad: Tensor, kept: Tensor, out: Tensor) -> None:
+        out.zero_()
 
 
 @pack_layer.register(nn.Sigmoid)

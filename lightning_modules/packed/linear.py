@@ -17,6 +17,9 @@ from recipebench.lightning_modules.packed.stack import ParameterStack
 class PackedLinear(PackedLayer):
     """y = x Wᵀ + b for K pairs (W, b), in the products that `nn.Linear` and autograd would call."""
 
+    weight: Tensor
+    weight_grad: Tensor
+
     def __init__(
         self, layer: nn.Linear, members: Sequence[nn.Module], name: str, stack: ParameterStack
     ) -> None:

@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 from recipebench.lightning_modules import regularizers
 from recipebench.lightning_modules.optimizers import ELEMENTWISE, OPTIMIZERS
 from recipebench.lightning_modules.packed.base import altered, stacked
-from recipebench.lightning_modules.packed.layers import Inputs, PackedLinear, layer_obstacle, pack_layer
-from recipebench.lightning_modules.packed.optimizers import pack_optimizers
+from recipebench.lightning_modules.packed.layers import Inputs, layer_obstacle, pack_layer
+from recipebench.lightning_modules.packed.optimizers import Slice, pack_optimizers
 from recipebench.lightning_modules.packed.stack import ParameterStack
 from recipebench.lightning_modules.supervised import SupervisedModule
 
@@ -107,12 +107,22 @@ class PackedModule(LightningModule):
         self._first_trained = next(i for i, layer in enumerate(self.layers) if layer.has_parameters)
         self.layers[self._first_trained].needs_input_grad = False
         self._penalized = [k for k, m in enumerate(members) if m.regularizer.name in regularizers.PENALTIES]
-        self._optimizers: list[Optimizer] = []
+        self._slices: list[Slice] = []
+        self.validation_losses: dict[int, float] = {}
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Return stock optimizers over slices of the stack."""
-        self._optimizers = pack_optimizers(self.stack, self.members, OPTIMIZERS)
-        return self._optimizers
+        self._slices = pack_optimizers(self.stack, self.members, OPTIMIZERS, self.trainer.max_epochs or 1)
+        return [part.optimizer for part in self._slices]
+
+    def on_train_epoch_end(self) -> None:
+        """Step the schedules, on what a callback has put into `validation_losses` in this epoch."""
+        for part in self._slices:
+            part.end_epoch(self.validation_losses)
+
+    def learning_rates(self) -> list[float | None]:
+        """Return the learning rate of every member in this epoch."""
+        return [part.rate for part in self._slices for _ in part.members]
 
     def finite(self) -> Tensor:
         """Return for each member whether all its parameters are finite: (K,) bool."""
@@ -141,8 +151,8 @@ class PackedModule(LightningModule):
         for layer in reversed(self.layers[self._first_trained :]):
             grad = layer.backward(grad)
         penalties = self._penalize()
-        for optimizer in self._optimizers:
-            optimizer.step()
+        for part in self._slices:
+            part.optimizer.step()
         return losses, penalties
 
     def _losses(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -162,6 +172,6 @@ class PackedModule(LightningModule):
             values[k] = member.penalty()
             gradient = regularizers.PENALTY_GRADIENTS[member.regularizer.name]
             for layer in self.layers:
-                if isinstance(layer, PackedLinear):
+                if layer.weight_grad is not None and layer.weight is not None:
                     layer.weight_grad[k] += gradient(layer.weight[k], **member.regularizer.parameters)
         return values

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from recipebench.lightning_modules.activations import Maxout
+from recipebench.lightning_modules.activations import Hardmax, Maxout, hardmax
 from recipebench.lightning_modules.packed.base import Inputs, PackedLayer, pack_layer, stacked
 from recipebench.lightning_modules.packed.stack import ParameterStack
+from recipebench.lightning_modules.regularizers import DropoutAtTest
 
 
 @pack_layer.register(nn.Flatten)
@@ -58,9 +59,26 @@ class PackedMaxout(PackedLayer):
         return result.scatter_(-1, self._chosen, grad.unsqueeze(-1)).flatten(-2)
 
 
+@pack_layer.register(Hardmax)
+class PackedHardmax(PackedLayer):
+    """1 for the largest unit of each sample, with gradient 0: a selection, so nothing is rounded."""
+
+    def __init__(
+        self, layer: Hardmax, members: Sequence[nn.Module], name: str, stack: ParameterStack
+    ) -> None:
+        super().__init__(members, name, stack)
+
+    def forward(self, x: Inputs) -> Tensor:
+        x = stacked(x)
+        return hardmax(x.flatten(0, 1)).view_as(x)
+
+    def backward(self, grad: Tensor) -> Tensor:
+        return grad.zero_()
+
+
 @pack_layer.register(nn.Dropout)
 class PackedDropout(PackedLayer):
-    """Each member's own noise from its own stream, drawn as `nn.Dropout` draws it."""
+    """Each member's own noise from its own stream, drawn as `nn.Dropout` draws it; none where p is 0."""
 
     def __init__(
         self, layer: nn.Dropout, members: Sequence[nn.Module], name: str, stack: ParameterStack
@@ -71,11 +89,27 @@ class PackedDropout(PackedLayer):
 
     def forward(self, x: Inputs) -> Tensor:
         x = stacked(x)
-        self._noise = torch.empty_like(x)
-        for noise, generator in zip(self._noise.unbind(), self.stack.generators, strict=True):
-            noise.bernoulli_(1 - self._p, generator=generator)
-        self._noise.div_(1 - self._p)
+        if self._p == 0:
+            return x
+        self._noise = self._scaled(self._draw(x))
         return x * self._noise
 
     def backward(self, grad: Tensor) -> Tensor:
-        return grad.mul_(self._noise)
+        return grad if self._p == 0 else grad.mul_(self._noise)
+
+    def _draw(self, x: Tensor) -> Tensor:
+        noise = torch.empty_like(x)
+        for member, generator in zip(noise.unbind(), self.stack.generators, strict=True):
+            member.bernoulli_(1 - self._p, generator=generator)
+        return noise
+
+    def _scaled(self, noise: Tensor) -> Tensor:
+        return noise.div_(1 - self._p)
+
+
+@pack_layer.register(DropoutAtTest)
+class PackedDropoutAtTest(PackedDropout):
+    """Dropout that does not scale in training; evaluation goes through the members themselves."""
+
+    def _scaled(self, noise: Tensor) -> Tensor:
+        return noise

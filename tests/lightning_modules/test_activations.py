@@ -8,12 +8,21 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from recipebench.lightning_modules.activations import ACTIVATIONS, Maxout, maxout
+from recipebench.lightning_modules.activations import (
+    ACTIVATIONS,
+    Hardmax,
+    Maxout,
+    Step,
+    hardmax,
+    maxout,
+    threshold_step,
+)
 from recipebench.lightning_modules.catalog import ACTIVATIONS as CATALOG
 
 FORMULAS: dict[str, Callable[[float], float]] = {
+    "step": lambda x: 1.0 if x > 0 else 0.0,
     "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
     "tanh": lambda x: (math.exp(x) - math.exp(-x)) / (math.exp(x) + math.exp(-x)),
     "relu": lambda x: max(0.0, x),
@@ -21,6 +30,7 @@ FORMULAS: dict[str, Callable[[float], float]] = {
     "prelu": lambda x: max(0.0, x) + 0.25 * min(0.0, x),
 }
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "step": lambda x: torch.heaviside(x.detach(), torch.tensor(0.0)) + 0 * x,
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "relu": F.relu,
@@ -31,7 +41,7 @@ POINTS = [-30.0, -2.0, -1.0, -0.5, 0.0, 0.25, 1.0, 3.0, 30.0]
 
 
 def test_every_activation_is_held_against_a_formula() -> None:
-    assert {*FORMULAS, "maxout"} == set(ACTIVATIONS) == set(CATALOG)
+    assert {*FORMULAS, "maxout", "hardmax"} == set(ACTIVATIONS) == set(CATALOG)
 
 
 @pytest.mark.parametrize("name", FORMULAS)
@@ -73,7 +83,7 @@ def test_gradients_are_slopes_of_the_formula(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "slope"),
-    [("sigmoid", 0.25), ("tanh", 1.0), ("relu", 0.0), ("leaky_relu", 0.01), ("prelu", 0.25)],
+    [("step", 0.0), ("sigmoid", 0.25), ("tanh", 1.0), ("relu", 0.0), ("leaky_relu", 0.01), ("prelu", 0.25)],
 )
 def test_slope_at_zero(name: str, slope: float) -> None:
     x = torch.zeros(1, 1, requires_grad=True)
@@ -149,3 +159,64 @@ def test_maxout_refuses_features_that_are_no_multiple_of_its_pieces() -> None:
 
 def test_maxout_shows_its_pieces() -> None:
     assert repr(Maxout(3)) == "Maxout(pieces=3)"
+
+
+def test_what_maxout_is_matched_by_changes_nothing_in_the_layer() -> None:
+    x = torch.randn(2, 6)
+
+    assert repr(Maxout(3, match="parameters")) == repr(Maxout(3))
+    assert torch.equal(Maxout(3, match="parameters")(x), Maxout(3)(x))
+
+
+def test_the_step_knows_the_smallest_positive_number() -> None:
+    tiny = 2.0**-149  # of float32
+    x = torch.tensor([-tiny, -0.0, 0.0, tiny, math.inf, -math.inf])
+
+    assert threshold_step(x).tolist() == [0, 0, 0, 1, 1, 0]
+    assert math.isnan(float(threshold_step(torch.tensor(math.nan))))
+
+
+@pytest.mark.parametrize("shape", [(6, 1), (6, 7), (6, 3, 4, 5)], ids=str)
+def test_hardmax_is_one_hot_of_the_largest(shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+    expected = F.one_hot(x.argmax(1), shape[1]).movedim(-1, 1).float()
+
+    assert torch.equal(hardmax(x), expected)
+    assert torch.equal(Hardmax()(x), expected)
+    assert torch.equal(expected.sum(1), torch.ones_like(expected[:, 0]))
+
+
+def test_hardmax_is_the_limit_of_softmax() -> None:
+    x = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+
+    assert torch.allclose(hardmax(x), (1e4 * x).softmax(1))
+    assert not torch.allclose(hardmax(x), x.softmax(1), atol=0.1)
+
+
+def test_hardmax_on_ties_takes_the_first_and_does_not_hide_a_nan() -> None:
+    assert hardmax(torch.tensor([[1.0, 3.0, 3.0], [0.0, 0.0, 0.0]])).tolist() == [[0, 1, 0], [1, 0, 0]]
+    assert bool(hardmax(torch.tensor([[0.0, math.nan]])).isnan().any())
+    assert hardmax(torch.tensor([[-math.inf, math.inf]])).tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize("module", [Step(), Hardmax()], ids=str)
+def test_flat_activations_let_only_later_layers_learn(module: nn.Module) -> None:
+    network = nn.Sequential(nn.Linear(3, 4), module, nn.Linear(4, 2))
+
+    network(torch.randn(8, 3)).square().sum().backward()
+
+    first, second = ([p.grad for p in network[i].parameters()] for i in (0, 2))
+    assert all(g is not None and not g.any() for g in first)  # zeros, not None: weight decay still acts
+    assert all(g is not None and g.any() for g in second)
+
+
+def test_a_neuron_with_a_step_is_a_gate() -> None:
+    """AND: 1 if .5 x1 + .5 x2 > .7, with the weights of Saito, perceptrons."""
+    gate = nn.Sequential(nn.Linear(2, 1), Step())
+    gate[0].weight.data.fill_(0.5)
+    gate[0].bias.data.fill_(-0.7)
+
+    table = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+
+    assert gate(table).flatten().tolist() == [0, 0, 0, 1]

@@ -14,17 +14,26 @@ from pytorch_lightning.callbacks import EarlyStopping
 
 from recipebench.errors import RequestError
 from recipebench.levels import Catalog, Level
-from recipebench.lightning_modules import activations, initializers, optimizers
+from recipebench.lightning_modules import (
+    activations,
+    initializers,
+    losses,
+    optimizers,
+    regularizers,
+    schedules,
+)
 from recipebench.lightning_modules.catalog import (
     ACTIVATIONS,
+    DEFAULT_LOSS,
     DEFAULTS,
     FACTORS,
     INITIALIZERS,
-    MODELS,
+    LOSSES,
     OPTIMIZERS,
     REGULARIZERS,
-    WITHOUT_HIDDEN_LAYERS,
+    SCHEDULES,
 )
+from recipebench.lightning_modules.model_catalog import MODELS, has_hidden_layers
 
 ALL = {"model": MODELS, **FACTORS}
 LEVELS = [(catalog, level) for catalog in ALL.values() for level in catalog.values()]
@@ -66,29 +75,50 @@ def test_a_level_by_name_is_the_level_with_its_defaults_written_out(catalog: Cat
 @pytest.mark.parametrize(("catalog", "level"), LEVELS, ids=_name)
 def test_every_hyper_parameter_refuses_numbers_out_of_its_range(catalog: Catalog, level: Level) -> None:
     for parameter in level.parameters:
-        for wrong in ("x", None, True, -1, float("nan"), float("inf"), [0], []):
+        for wrong in ("x", None, True, -1, float("nan"), float("inf"), [-1], []):
             if wrong == [] and parameter.type is tuple:
                 continue  # a list of no widths is refused by the suite, which knows the model
+            if parameter.type is bool and wrong is True:
+                continue
             with pytest.raises(
-                RequestError, match=f"{catalog.kind} {level.name}: {parameter.name}: expected"
+                RequestError, match=f"{catalog.kind} {level.name}: {parameter.name}: (expected|Unknown value)"
             ):
                 catalog.choose({level.name: {parameter.name: wrong}})
 
 
 def test_the_levels_of_the_card_are_there() -> None:
-    assert list(ACTIVATIONS) == ["sigmoid", "tanh", "relu", "leaky_relu", "prelu", "maxout"]
-    assert list(INITIALIZERS) == ["xavier", "xavier_fan_in", "he", "small_gaussian", "torch_default"]
-    assert list(REGULARIZERS) == [
-        "none",
-        "l1",
-        "l2",
-        "weight_decay",
-        "dropout",
-        "early_stopping",
-        "batch_norm",
-    ]
-    assert list(OPTIMIZERS) == ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"]
-    assert list(MODELS) == ["linear_regression", "softmax_regression", "mlp"]
+    expected = {
+        "activation": "step sigmoid tanh relu leaky_relu prelu maxout hardmax",
+        "initializer": "xavier xavier_fan_in he small_gaussian constant variance_preserving torch_default",
+        "regularizer": "none l1 l2 weight_decay dropout dropout_per_layer early_stopping "
+        "convergence_stopping batch_norm",
+        "optimizer": "sgd momentum momentum_averaged momentum_velocity nesterov adagrad rmsprop adam adamw",
+        "loss": "mse half_mse l1 huber cross_entropy label_smoothing bce one_hot_mse probability_mse "
+        "multi_margin perceptron",
+        "schedule": "constant inverse_time exponential root staircase manual plateau cosine warmup",
+    }
+
+    assert {name: " ".join(FACTORS[name]) for name in expected} == expected
+    assert set(MODELS) > {"linear_regression", "softmax_regression", "mlp"}
+
+
+def test_parameters_that_came_later_rename_no_cell() -> None:
+    later = {
+        (level.name, p.name, p.default)
+        for catalog in FACTORS.values()
+        for level in catalog.values()
+        for p in level.parameters
+        if p.later
+    }
+
+    assert later >= {
+        ("maxout", "match", "units"),
+        ("dropout", "scaling", "inverted"),
+        ("batch_norm", "position", "before"),
+    }
+    for name, catalog in (("maxout", ACTIVATIONS), ("dropout", REGULARIZERS), ("batch_norm", REGULARIZERS)):
+        shortened = catalog[name].shortened(catalog.choose(name).parameters)
+        assert not {"match", "scaling", "position"} & set(shortened)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +127,8 @@ def test_the_levels_of_the_card_are_there() -> None:
         (ACTIVATIONS, activations.ACTIVATIONS),
         (INITIALIZERS, initializers.INITIALIZERS),
         (OPTIMIZERS, optimizers.OPTIMIZERS),
+        (LOSSES, losses.LOSSES),
+        (SCHEDULES, schedules.SCHEDULES),
     ],
     ids=_name,
 )
@@ -118,6 +150,11 @@ def test_every_level_is_implemented_with_the_same_defaults(
         (REGULARIZERS, "batch_norm", "eps", torch.nn.BatchNorm1d, "eps"),
         (REGULARIZERS, "batch_norm", "momentum", torch.nn.BatchNorm1d, "momentum"),
         (REGULARIZERS, "early_stopping", "patience", EarlyStopping, "patience"),
+        (LOSSES, "huber", "delta", torch.nn.HuberLoss, "delta"),
+        (LOSSES, "multi_margin", "margin", torch.nn.MultiMarginLoss, "margin"),
+        (SCHEDULES, "manual", "factor", torch.optim.lr_scheduler.MultiStepLR, "gamma"),
+        (SCHEDULES, "plateau", "factor", torch.optim.lr_scheduler.ReduceLROnPlateau, "factor"),
+        (SCHEDULES, "cosine", "minimum", torch.optim.lr_scheduler.CosineAnnealingLR, "eta_min"),
         (OPTIMIZERS, "adagrad", "lr", torch.optim.Adagrad, "lr"),
         (OPTIMIZERS, "adagrad", "eps", torch.optim.Adagrad, "eps"),
         (OPTIMIZERS, "rmsprop", "alpha", torch.optim.RMSprop, "alpha"),
@@ -149,6 +186,8 @@ def test_documented_rates() -> None:
     assert rates == {
         "sgd": 0.1,
         "momentum": 0.05,
+        "momentum_averaged": 0.1,
+        "momentum_velocity": 0.05,
         "nesterov": 0.05,
         "adagrad": 0.01,
         "rmsprop": 0.001,
@@ -158,22 +197,33 @@ def test_documented_rates() -> None:
 
 
 def test_what_changes_the_layers_is_marked_structural() -> None:
-    marked = {level.name for _, level in LEVELS if level.structural}
-    parameters = {(level.name, p.name) for _, level in LEVELS for p in level.parameters if p.structural}
+    levels = [level for catalog in FACTORS.values() for level in catalog.values()]
+    marked = {level.name for level in levels if level.structural}
+    parameters = {(level.name, p.name) for level in levels for p in level.parameters if p.structural}
 
-    assert marked == {"maxout", "dropout", "batch_norm"}
-    assert parameters == {("maxout", "pieces"), ("mlp", "hidden")}
+    assert marked == {"maxout", *regularizers.LAYERS}
+    assert parameters == {("maxout", "pieces"), ("maxout", "match")}
+    assert [p.structural for p in MODELS["mlp"].parameters] == [True]
+
+
+def test_losses_and_tasks_belong_together() -> None:
+    assert all(len(level.tasks) == 1 for level in LOSSES.values())
+    for task in ("classification", "regression"):
+        assert LOSSES[DEFAULT_LOSS[task]].tasks == (task,)
 
 
 def test_models_fit_their_tasks() -> None:
     assert MODELS["linear_regression"].tasks == ("regression",)
     assert MODELS["softmax_regression"].tasks == ("classification",)
     assert MODELS["mlp"].tasks == ("classification", "regression")
-    assert set(MODELS) > WITHOUT_HIDDEN_LAYERS
+    assert has_hidden_layers(MODELS["mlp"])
+    assert not has_hidden_layers(MODELS["linear_regression"])
+    assert not has_hidden_layers(MODELS["softmax_regression"])
 
 
 def test_every_factor_has_a_default_level() -> None:
-    chosen = {factor: catalog.choose(DEFAULTS[factor]).name for factor, catalog in ALL.items()}
+    defaults = {**DEFAULTS, "loss": DEFAULT_LOSS["classification"]}
+    chosen = {factor: catalog.choose(defaults[factor]).name for factor, catalog in ALL.items()}
 
     assert chosen == {
         "model": "mlp",
@@ -181,4 +231,6 @@ def test_every_factor_has_a_default_level() -> None:
         "initializer": "he",
         "regularizer": "none",
         "optimizer": "sgd",
+        "loss": "cross_entropy",
+        "schedule": "constant",
     }

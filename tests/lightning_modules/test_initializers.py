@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -12,12 +13,23 @@ import scipy.stats  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, nn
 
+from recipebench.levels import Choice
 from recipebench.lightning_modules import MLP, LinearRegression, SoftmaxRegression, SupervisedModule
+from recipebench.lightning_modules.activations import Maxout
 from recipebench.lightning_modules.catalog import INITIALIZERS as CATALOG
-from recipebench.lightning_modules.initializers import INITIALIZERS, Fans, initialize, normal
+from recipebench.lightning_modules.initializers import (
+    INITIALIZERS,
+    Fans,
+    fans_of,
+    initialize,
+    initialize_network,
+    normal,
+)
 
 FAN_IN, FAN_OUT = 300, 200
-NORMAL = ["xavier", "xavier_fan_in", "he", "small_gaussian"]
+NORMAL = ["xavier", "xavier_fan_in", "he", "small_gaussian", "variance_preserving"]
+DRAWN = [*NORMAL, "torch_default"]
+"""Initializers that look at the draw; `constant` does not."""
 
 
 def drawn(initializer: str, *, seed: int = 0, out: int = FAN_OUT, **options: Any) -> nn.Linear:
@@ -33,6 +45,7 @@ def torch_std(initializer: str) -> float:
         "xavier_fan_in": lambda w: nn.init.kaiming_normal_(w, nonlinearity="linear"),
         "he": lambda w: nn.init.kaiming_normal_(w, nonlinearity="relu"),
         "small_gaussian": lambda w: nn.init.normal_(w, std=0.01),
+        "variance_preserving": lambda w: nn.init.kaiming_normal_(w, nonlinearity="linear"),
         "torch_default": lambda w: nn.init.kaiming_uniform_(w, a=math.sqrt(5)),
     }
     with torch.random.fork_rng(devices=[]):
@@ -45,12 +58,13 @@ STANDARD_DEVIATIONS = {
     "xavier_fan_in": math.sqrt(1 / FAN_IN),
     "he": math.sqrt(2 / FAN_IN),
     "small_gaussian": 0.01,
+    "variance_preserving": math.sqrt(1 / FAN_IN),
     "torch_default": 1 / math.sqrt(3 * FAN_IN),
 }
 
 
 def test_every_initializer_is_held_against_torch() -> None:
-    assert set(STANDARD_DEVIATIONS) == set(INITIALIZERS) == set(CATALOG)
+    assert {*STANDARD_DEVIATIONS, "constant"} == set(INITIALIZERS) == set(CATALOG)
 
 
 @pytest.mark.parametrize("name", STANDARD_DEVIATIONS)
@@ -114,7 +128,7 @@ def test_a_draw_of_exactly_zero_gives_finite_weights(name: str, monkeypatch: pyt
     assert all(bool(torch.isfinite(p).all()) for p in layer.parameters())
 
 
-@pytest.mark.parametrize("name", INITIALIZERS)
+@pytest.mark.parametrize("name", DRAWN)
 def test_every_level_is_an_increasing_function_of_the_draw(name: str) -> None:
     u = torch.linspace(0, 1, 10_001, dtype=torch.float64)[1:-1]
 
@@ -143,7 +157,38 @@ def test_small_gaussian_takes_its_standard_deviation() -> None:
     assert drawn("small_gaussian", std=0.0).weight.abs().max() == 0
 
 
-@pytest.mark.parametrize("name", NORMAL)
+def test_constant_takes_its_value() -> None:
+    layer = drawn("constant", value=0.25)
+
+    assert layer.weight.unique().tolist() == [0.25]
+    assert drawn("constant").weight.unique().tolist() == pytest.approx([0.01])
+
+
+def test_units_that_start_alike_stay_alike() -> None:
+    """A hidden layer of constants never does more than one unit; a linear model does not mind."""
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(100, 5, generator=g), torch.randint(3, (100,), generator=g)
+    hidden = MLP(in_features=5, hidden=[32], out_features=3, initializer="constant")
+    linear = {
+        name: SoftmaxRegression(in_features=5, out_features=3, initializer=name, init_seed=0)
+        for name in ("constant", "small_gaussian")
+    }
+    for model in (hidden, *linear.values()):
+        steps = torch.optim.SGD(model.parameters(), lr=1.0)
+        for _ in range(300):
+            steps.zero_grad()
+            model.losses(model(x), y).mean().backward()
+            steps.step()
+
+    first, last = (w.detach() for w in hidden.weights())
+    assert torch.equal(first, first[:1].expand_as(first))
+    assert torch.equal(last, last[:, :1].expand_as(last))
+    assert not torch.allclose(first, torch.full_like(first, 0.01))
+    outputs = [model(x).detach().softmax(1) for model in linear.values()]
+    assert torch.allclose(outputs[0], outputs[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [*NORMAL, "constant"])
 def test_biases_start_at_zero(name: str) -> None:
     assert drawn(name).bias.tolist() == [0.0] * FAN_OUT
 
@@ -178,6 +223,67 @@ def test_fan_out_of_maxout_is_exact() -> None:
     assert torch.allclose(four.weight, one.weight * ratio)
 
 
+CONVOLUTIONS: list[dict[str, Any]] = [
+    {"in_channels": 3, "out_channels": 16, "kernel_size": 5},
+    {"in_channels": 4, "out_channels": 6, "kernel_size": (3, 2), "groups": 2},
+    {"in_channels": 8, "out_channels": 8, "kernel_size": 3, "groups": 8, "bias": False},
+]
+
+
+@pytest.mark.parametrize("options", CONVOLUTIONS, ids=str)
+def test_fans_of_convolutions_are_torchs(options: dict[str, Any]) -> None:
+    weight = nn.Conv2d(**options).weight
+
+    assert fans_of(weight) == Fans(*nn.init._calculate_fan_in_and_fan_out(weight))
+
+
+@pytest.mark.parametrize("name", STANDARD_DEVIATIONS)
+def test_convolutions_are_drawn_with_the_moments_of_torchs_functions(name: str) -> None:
+    layer = nn.Conv2d(20, 100, 5)
+    fan_in, fan_out = 20 * 25, 100 * 25
+
+    initialize(layer, "conv_1", initializer=name, seed=0)
+
+    weights = layer.weight.detach().double()  # 50,000 draws
+    expected = {
+        "xavier": math.sqrt(2 / (fan_in + fan_out)),
+        "he": math.sqrt(2 / fan_in),
+        "small_gaussian": 0.01,
+        "torch_default": 1 / math.sqrt(3 * fan_in),
+    }.get(name, math.sqrt(1 / fan_in))
+    assert float(weights.std()) == pytest.approx(expected, rel=0.02)
+    assert float(weights.mean()) == pytest.approx(0, abs=expected / 50)
+    assert layer.bias is not None
+    bound = 1 / math.sqrt(fan_in) if name == "torch_default" else 0
+    assert float(layer.bias.detach().abs().max()) <= bound
+
+
+def test_a_whole_network_is_drawn_layer_by_layer() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), Maxout(2), nn.Flatten(), nn.Linear(64, 5), nn.ReLU()
+    )
+    by_hand = copy.deepcopy(network)
+    alone: Any = by_hand
+
+    initialize_network(network, Choice("xavier", {}), seed=4)
+    initialize(alone[0], "0", initializer="xavier", seed=4, pieces=2)
+    initialize(alone[4], "4", initializer="xavier", seed=4)
+
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), alone.parameters(), strict=True))
+
+
+def test_a_network_and_its_layers_share_their_streams() -> None:
+    model = MLP(
+        in_features=8, hidden=[6], activation={"maxout": {"pieces": 3}}, initializer="xavier", init_seed=3
+    )
+    again = copy.deepcopy(model.network)
+
+    initialize_network(again, Choice("xavier", {}), seed=3)
+
+    state = model.network.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in again.state_dict().items())
+
+
 def weights_of(**options: Any) -> dict[str, Tensor]:
     model = MLP(**{"in_features": 8, "hidden": [6, 6, 6], "out_features": 6, "init_seed": 3, **options})
     return {name: p.detach() for name, p in model.network.named_parameters() if p.dim() == 2}
@@ -186,6 +292,8 @@ def weights_of(**options: Any) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     "other",
     [
+        {"loss": "label_smoothing"},
+        {"schedule": "cosine"},
         {"activation": "sigmoid"},
         {"activation": "prelu"},
         {"regularizer": "dropout"},

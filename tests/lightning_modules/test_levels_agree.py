@@ -9,25 +9,34 @@ from typing import Any
 import pytest
 
 from recipebench.levels import Catalog, Level
-from recipebench.lightning_modules import catalog
+from recipebench.lightning_modules import SupervisedModule, catalog, model_catalog
 from recipebench.lightning_modules.activations import ACTIVATIONS
-from recipebench.lightning_modules.catalog import DEFAULTS, FACTORS
+from recipebench.lightning_modules.catalog import DEFAULT_LOSS, DEFAULTS, FACTORS
 from recipebench.lightning_modules.initializers import DRAWS_BIASES, INITIALIZERS
+from recipebench.lightning_modules.losses import LOSSES
 from recipebench.lightning_modules.models import MODELS, create
 from recipebench.lightning_modules.optimizers import OPTIMIZERS
 from recipebench.lightning_modules.regularizers import CALLBACKS, LAYERS, OPTIMIZER_OPTIONS, PENALTIES
+from recipebench.lightning_modules.schedules import SCHEDULES
 
 REGULARIZERS: dict[str, Callable[..., Any]] = {**PENALTIES, **LAYERS, **CALLBACKS}
-GIVEN = {"weights", "width", "u", "fans", "parameters"}
-"""Arguments that the module hands over: what is penalized, normalized, drawn or trained."""
-OF_MODELS = {"in_features", "out_features", "task", "init_seed", *FACTORS}
+GIVEN = {
+    *("weights", "width", "u", "fans", "parameters"),
+    *("outputs", "targets", "epoch", "total", "rate", "losses"),
+}
+"""Arguments that the module hands over: what is penalized, normalized, drawn, trained, scored or timed."""
+OF_MODELS = {"in_features", "in_shape", "out_features", "task", "init_seed", *FACTORS}
 """Arguments of models that data and recipe decide."""
+UNNAMED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+"""Kinds of arguments that are no hyper-parameters: those of `nn.Module`."""
 PAIRS: list[tuple[Catalog, Mapping[str, Callable[..., Any]]]] = [
     (catalog.ACTIVATIONS, ACTIVATIONS),
     (catalog.INITIALIZERS, INITIALIZERS),
     (catalog.REGULARIZERS, REGULARIZERS),
     (catalog.OPTIMIZERS, OPTIMIZERS),
-    (catalog.MODELS, MODELS),
+    (catalog.LOSSES, LOSSES),
+    (catalog.SCHEDULES, SCHEDULES),
+    (model_catalog.MODELS, MODELS),
 ]
 LEVELS = [
     pytest.param(level, factories[level.name], id=f"{levels.kind} {level.name}")
@@ -39,11 +48,11 @@ LEVELS = [
 
 def options_of(level: Level, factory: Callable[..., Any]) -> dict[str, Any]:
     """Return the hyper-parameters that a factory takes, with their defaults."""
-    left_out = GIVEN if level.name not in MODELS else OF_MODELS
+    left_out = OF_MODELS if isinstance(level, model_catalog.ModelLevel) else GIVEN
     if level.name in OPTIMIZERS and level.name != "adamw":
         left_out = left_out | {"weight_decay"}  # a regularizer of its own; AdamW's is part of the method
-    parameters = inspect.signature(factory).parameters
-    return {name: p.default for name, p in parameters.items() if name not in left_out}
+    named = {n: p for n, p in inspect.signature(factory).parameters.items() if p.kind not in UNNAMED}
+    return {name: p.default for name, p in named.items() if name not in left_out}
 
 
 @pytest.mark.parametrize(("levels", "factories"), PAIRS, ids=lambda pair: getattr(pair, "kind", ""))
@@ -68,9 +77,11 @@ def test_names_order_and_defaults_of_hyper_parameters_are_equal(
 @pytest.mark.parametrize(("level", "factory"), LEVELS)
 def test_types_are_those_of_the_annotations(level: Level, factory: Callable[..., Any]) -> None:
     annotated = {n: p.annotation for n, p in inspect.signature(factory).parameters.items()}
-    words = {float: "float", int: "int", tuple: "Sequence[int]"}
+    words = {float: "float", int: "int", str: "str", bool: "bool"}
 
-    assert [annotated[p.name] for p in level.parameters] == [words[p.type] for p in level.parameters]
+    for p in level.parameters:
+        word = f"Sequence[{p.element.__name__}]" if p.type is tuple else words[p.type]
+        assert annotated[p.name] == word
 
 
 def test_a_regularizer_acts_in_one_place() -> None:
@@ -92,9 +103,11 @@ def test_initializers_that_draw_biases_exist() -> None:
 
 def test_the_default_recipe_is_the_default_of_every_model() -> None:
     for name, model in MODELS.items():
+        if not issubclass(model, SupervisedModule):
+            continue  # outside of the matrix, a model may have an optimizer that suits it
         parameters = inspect.signature(model).parameters
         for factor in FACTORS:
-            if factor in parameters:
+            if factor in parameters and factor != "loss":
                 assert parameters[factor].default == DEFAULTS[factor], (name, factor)
 
 
@@ -113,14 +126,15 @@ def test_the_documentation_begins_with_one_line_and_names_its_parameters(
 
 def test_every_level_can_be_built_by_name_alone() -> None:
     for factor, levels in FACTORS.items():
-        for level in levels:
-            names = {**DEFAULTS, factor: level}
+        for name, level in levels.items():
+            task = level.tasks[0]
+            names = {**DEFAULTS, "loss": DEFAULT_LOSS[task], factor: name}
             chosen: dict[str, Any] = {f: FACTORS[f].choose(names[f]) for f in FACTORS}
-            model = create(
-                catalog.MODELS.choose("mlp"),
-                task="classification",
-                in_features=4,
-                out_features=3,
+            model: Any = create(
+                model_catalog.MODELS.choose("mlp"),
+                task=task,
+                in_shape=(4,),
+                out_features=3 if task == "classification" else 1,
                 init_seed=0,
                 **chosen,
             )
@@ -128,6 +142,6 @@ def test_every_level_can_be_built_by_name_alone() -> None:
             assert len(model.weights()) == 3
             if factor == "activation":
                 layer = model.network.get_submodule("activation_2")
-                assert type(layer) is type(ACTIVATIONS[level]())
+                assert type(layer) is type(ACTIVATIONS[name]())
             else:
                 assert getattr(model, factor) == chosen[factor]

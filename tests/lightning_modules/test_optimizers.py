@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -12,7 +13,12 @@ from torch import nn, optim
 
 from recipebench.lightning_modules import MLP
 from recipebench.lightning_modules.catalog import OPTIMIZERS as CATALOG
-from recipebench.lightning_modules.optimizers import ELEMENTWISE, OPTIMIZERS
+from recipebench.lightning_modules.optimizers import (
+    ELEMENTWISE,
+    OPTIMIZERS,
+    AveragedMomentum,
+    VelocityMomentum,
+)
 
 CURVATURE, MINIMUM, START = [1.0, 4.0, 0.1], [0.5, -1.0, 2.0], [3.0, 0.25, -1.0]
 STEPS = 3
@@ -46,6 +52,28 @@ def momentum(i: int, *, lr: float = 0.05, momentum: float = 0.9, weight_decay: f
         nonlocal v
         v = momentum * v + g
         return w - lr * v
+
+    return walk(i, weight_decay, step)
+
+
+def momentum_averaged(i: int, *, lr: float = 0.1, momentum: float = 0.9, weight_decay: float = 0.0) -> Path:
+    v = 0.0
+
+    def step(t: int, w: float, g: float) -> float:
+        nonlocal v
+        v = momentum * v + (1 - momentum) * g
+        return w - lr * v
+
+    return walk(i, weight_decay, step)
+
+
+def momentum_velocity(i: int, *, lr: float = 0.05, momentum: float = 0.9, weight_decay: float = 0.0) -> Path:
+    v = 0.0
+
+    def step(t: int, w: float, g: float) -> float:
+        nonlocal v
+        v = momentum * v - lr * g
+        return w + v
 
     return walk(i, weight_decay, step)
 
@@ -114,6 +142,8 @@ def adamw(i: int, *, weight_decay: float = 0.01, **options: float) -> Path:
 FORMULAS: dict[str, Callable[..., Path]] = {
     "sgd": sgd,
     "momentum": momentum,
+    "momentum_averaged": momentum_averaged,
+    "momentum_velocity": momentum_velocity,
     "nesterov": nesterov,
     "adagrad": adagrad,
     "rmsprop": rmsprop,
@@ -123,6 +153,8 @@ FORMULAS: dict[str, Callable[..., Path]] = {
 CHANGED: dict[str, dict[str, float]] = {
     "sgd": {"lr": 0.3},
     "momentum": {"lr": 0.02, "momentum": 0.5},
+    "momentum_averaged": {"lr": 0.02, "momentum": 0.5},
+    "momentum_velocity": {"lr": 0.02, "momentum": 0.5},
     "nesterov": {"lr": 0.02, "momentum": 0.5},
     "adagrad": {"lr": 0.5, "eps": 0.1},
     "rmsprop": {"lr": 0.2, "alpha": 0.8, "eps": 0.1},
@@ -167,6 +199,8 @@ def test_hand_worked_steps() -> None:
     worked = {
         "sgd": ({"lr": 0.5}, [0.5, 0.25]),
         "momentum": ({"lr": 0.5, "momentum": 0.5}, [0.5, 0.0]),  # v = 1, then .5 + .5
+        "momentum_averaged": ({"lr": 1.0, "momentum": 0.5}, [0.5, 0.0]),  # v = .5, then .25 + .25
+        "momentum_velocity": ({"lr": 0.5, "momentum": 0.5}, [0.5, 0.0]),  # v = -.5, then -.25 - .25
         "nesterov": ({"lr": 0.5, "momentum": 0.5}, [0.25, -0.0625]),  # .75: steps of 1.5, then .25 + .375
         "adagrad": ({"lr": 0.5, "eps": 1e-12}, [0.5, 0.5 - 0.5 * 0.5 / math.sqrt(1.25)]),
         "rmsprop": ({"lr": 0.1, "alpha": 0.75, "eps": 1e-12}, [0.8, 0.8 - 0.08 / math.sqrt(0.3475)]),
@@ -190,6 +224,8 @@ def test_hand_worked_steps() -> None:
     [
         ("sgd", optim.SGD),
         ("momentum", optim.SGD),
+        ("momentum_averaged", AveragedMomentum),
+        ("momentum_velocity", VelocityMomentum),
         ("nesterov", optim.SGD),
         ("adagrad", optim.Adagrad),
         ("rmsprop", optim.RMSprop),
@@ -197,7 +233,7 @@ def test_hand_worked_steps() -> None:
         ("adamw", optim.AdamW),
     ],
 )
-def test_factories_return_stock_optimizers_in_their_default_implementation(
+def test_factories_return_stock_optimizers_or_our_own_in_their_default_implementation(
     name: str, stock: type[optim.Optimizer]
 ) -> None:
     optimizer = OPTIMIZERS[name]([nn.Parameter(torch.zeros(1))])
@@ -229,6 +265,91 @@ def test_every_optimizer_goes_downhill_to_the_minimum(name: str) -> None:
     *_, last = trained(name, {"lr": lr, **decay}, steps=2000)
 
     assert last == pytest.approx(MINIMUM, abs=0.02)
+
+
+def paths(optimizers: list[Callable[[nn.Parameter], optim.Optimizer]], rates: list[float]) -> list[Path]:
+    """Walk down one quadratic with each optimizer, a rate for each step."""
+    walks = []
+    for make in optimizers:
+        w = nn.Parameter(torch.tensor(START, dtype=torch.float64))
+        curvature, minimum = torch.tensor([CURVATURE, MINIMUM], dtype=torch.float64)
+        optimizer, path = make(w), []
+        own = optimizer.param_groups[0]["lr"]
+        for rate in rates:
+            optimizer.param_groups[0]["lr"] = own * rate
+            w.grad = curvature * (w.detach() - minimum)
+            optimizer.step()
+            path += w.tolist()
+        walks.append(path)
+    return walks
+
+
+FORMS: dict[str, Callable[[nn.Parameter], optim.Optimizer]] = {
+    "torch": lambda w: optim.SGD([w], lr=0.05, momentum=0.9),
+    "averaged": lambda w: OPTIMIZERS["momentum_averaged"]([w], lr=0.5, momentum=0.9),
+    "velocity": lambda w: OPTIMIZERS["momentum_velocity"]([w], lr=0.05, momentum=0.9),
+    "dampened": lambda w: optim.SGD([w], lr=0.5, momentum=0.9, dampening=0.1),
+}
+
+
+def test_the_forms_of_momentum_are_one_at_a_steady_rate() -> None:
+    """The rate of torch's form is that of the averaged one times 1 - momentum."""
+    torchs, averaged, velocity = paths([FORMS[n] for n in ("torch", "averaged", "velocity")], [1.0] * 40)
+
+    assert averaged == pytest.approx(torchs, rel=1e-10)
+    assert velocity == pytest.approx(torchs, rel=1e-10)
+
+
+def test_the_velocity_remembers_the_old_rate() -> None:
+    torchs, averaged, velocity = paths(
+        [FORMS[n] for n in ("torch", "averaged", "velocity")], [1.0] * 5 + [0.1] * 5
+    )
+
+    same = slice(0, 5 * len(START))
+    assert averaged == pytest.approx(torchs, rel=1e-10)
+    assert velocity[same] == pytest.approx(torchs[same], rel=1e-10)
+    assert velocity != pytest.approx(torchs, rel=1e-3)
+
+
+def test_torchs_dampening_is_not_the_average() -> None:
+    averaged, dampened = paths([FORMS["averaged"], FORMS["dampened"]], [1.0] * 3)
+
+    assert dampened != pytest.approx(averaged, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["momentum_averaged", "momentum_velocity"])
+def test_our_own_optimizers_pass_over_what_has_no_gradient_and_survive_a_checkpoint(name: str) -> None:
+    def moved(optimizer: optim.Optimizer, w: nn.Parameter) -> list[float]:
+        w.grad = torch.ones(2)
+        optimizer.step()
+        return w.tolist()
+
+    idle, w = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    optimizer = OPTIMIZERS[name]([idle, w])
+    moved(optimizer, w)
+    twin = nn.Parameter(w.detach().clone())
+    resumed = OPTIMIZERS[name]([nn.Parameter(torch.ones(2)), twin])
+    resumed.load_state_dict(deepcopy(optimizer.state_dict()))
+
+    assert moved(resumed, twin) == moved(optimizer, w)
+    assert idle.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("name", ["momentum_averaged", "momentum_velocity"])
+def test_our_own_optimizers_ask_a_closure_for_the_gradient(name: str) -> None:
+    w = nn.Parameter(torch.ones(2))
+    optimizer = OPTIMIZERS[name]([w])
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = w.square().sum()
+        loss.backward()
+        return loss
+
+    loss: Any = optimizer.step(closure)
+
+    assert float(loss.detach()) == 2
+    assert max(w.tolist()) < 1
 
 
 @pytest.mark.parametrize("name", sorted(ELEMENTWISE))

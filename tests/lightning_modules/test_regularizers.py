@@ -12,12 +12,16 @@ from torch import Tensor, nn
 
 from recipebench.errors import RequestError
 from recipebench.lightning_modules import MLP, LinearRegression, SoftmaxRegression
+from recipebench.lightning_modules.catalog import REGULARIZERS as CATALOG
 from recipebench.lightning_modules.optimizers import OPTIMIZERS
 from recipebench.lightning_modules.regularizers import (
     LAYER_TYPES,
     LAYERS,
     PENALTIES,
     PENALTY_GRADIENTS,
+    DropoutAtTest,
+    batch_norm,
+    dropout,
     early_stopping,
     l1,
     l2,
@@ -91,7 +95,7 @@ def test_every_penalty_has_its_gradient() -> None:
     assert set(PENALTIES) == set(PENALTY_GRADIENTS)
 
 
-@pytest.mark.parametrize("name", ["none", "weight_decay", "dropout", "early_stopping", "batch_norm"])
+@pytest.mark.parametrize("name", [name for name in CATALOG if name not in PENALTIES])
 def test_the_others_add_nothing_to_the_loss(name: str) -> None:
     assert float(MLP(**SIZES, regularizer=name).penalty()) == 0.0
 
@@ -128,7 +132,7 @@ def test_weight_decay_reaches_the_optimizer(optimizer: str) -> None:
 def test_dropout_zeroes_a_share_p_and_keeps_the_mean(p: float) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        dropped = LAYERS["dropout"](p=p)(torch.ones(200, 500))
+        dropped = dropout(p=p)(torch.ones(200, 500))
 
     n = dropped.numel()
     kept = sorted({0.0, 1 / (1 - p)} if p else {1.0})
@@ -148,13 +152,80 @@ def test_dropout_is_off_in_eval_mode() -> None:
 def test_every_sample_has_a_mask_of_its_own() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        dropped = LAYERS["dropout"]()(torch.ones(2, 200))
+        dropped = dropout()(torch.ones(2, 200))
 
     assert not torch.equal(dropped[0], dropped[1])
 
 
+@pytest.mark.parametrize("p", [0.0, 0.2, 0.5, 0.8])
+def test_dropout_at_test_is_inverted_dropout_but_for_the_scale(p: float) -> None:
+    x = torch.randn(50, 40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    at_test, inverted = dropout(p=p, scaling="at_test"), dropout(p=p)
+    trained = []
+    for layer in (at_test, inverted):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            trained.append(layer(x))
+
+    assert isinstance(at_test, DropoutAtTest)
+    assert torch.allclose(trained[0], trained[1] * (1 - p), rtol=1e-12)
+    assert torch.equal(at_test.eval()(x), x * (1 - p))
+    assert torch.equal(inverted.eval()(x), x)
+
+
+@pytest.mark.parametrize("p", [0.2, 0.5, 0.8])
+def test_the_factor_at_test_is_the_share_that_is_kept(p: float) -> None:
+    """What the next layer gets in tests has the mean of training; p in place of 1 - p misses it."""
+    layer, linear = dropout(p=p, scaling="at_test"), nn.Linear(400, 1)
+    linear.weight.data.fill_(0.1)
+    x = torch.ones(2000, 400)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        trained, kept = linear(layer(x)).mean(), linear(layer.eval()(x)).mean()
+        literal = linear(x * p).mean()
+
+    assert float(kept) == pytest.approx(float(trained), rel=0.01)
+    assert p == 0.5 or float(literal) != pytest.approx(float(trained), rel=0.2)
+
+
+def test_a_network_is_dropped_out_layer_by_layer() -> None:
+    network: Any = MLP(**SIZES, regularizer={"dropout_per_layer": {"p": [0.1, 0.0, 0.7]}}).network
+
+    assert [name for name, _ in network.named_children()] == [
+        *("flatten", "dropout_0"),
+        *("linear_1", "activation_1", "dropout_1"),
+        *("linear_2", "activation_2", "dropout_2"),
+        "output",
+    ]
+    assert [network.get_submodule(f"dropout_{i}").p for i in range(3)] == [0.1, 0.0, 0.7]
+
+
+def test_dropout_per_layer_with_one_probability_is_dropout() -> None:
+    x, outputs = torch.randn(6, 5), []
+    for regularizer in ({"dropout_per_layer": {"p": [0.0, 0.5, 0.5]}}, "dropout"):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            outputs.append(MLP(**SIZES, regularizer=regularizer)(x))
+
+    assert torch.equal(outputs[0], outputs[1])
+
+
+def test_dropout_per_layer_that_does_not_fit_the_network_is_refused() -> None:
+    with pytest.raises(RequestError, match=r"p: expected 3 numbers \(the input and 2 hidden layers\), got 1"):
+        MLP(**SIZES, regularizer={"dropout_per_layer": {"p": [0.5]}})
+
+
+def test_an_unknown_scaling_or_position_is_refused() -> None:
+    with pytest.raises(
+        RequestError, match=r"scaling: Unknown value 'inverse'\. .* Did you mean 'inverted'\?"
+    ):
+        MLP(**SIZES, regularizer={"dropout": {"scaling": "inverse"}})
+    with pytest.raises(RequestError, match="position: Unknown value 'behind'"):
+        MLP(**SIZES, regularizer={"batch_norm": {"position": "behind"}})
+
+
 def test_batch_norm_standardizes_over_the_batch() -> None:
-    layer = LAYERS["batch_norm"](width=3, eps=0.1, momentum=0.25)
+    layer = batch_norm(width=3, eps=0.1, momentum=0.25)
     z = torch.tensor([[1.0, 5.0, 0.0], [3.0, 5.0, 4.0]])
 
     out = layer(z)
@@ -173,22 +244,36 @@ def test_batch_norm_standardizes_over_the_batch() -> None:
     [
         ("none", ["linear", "activation"]),
         ("batch_norm", ["linear", "norm", "activation"]),
+        ({"batch_norm": {"position": "after"}}, ["linear", "activation", "norm"]),
         ("dropout", ["linear", "activation", "dropout"]),
     ],
 )
 @pytest.mark.parametrize("activation", ["relu", {"maxout": {"pieces": 3}}], ids=str)
-def test_layers_stand_in_the_promised_order(regularizer: str, names: list[str], activation: Any) -> None:
+def test_layers_stand_in_the_promised_order(regularizer: Any, names: list[str], activation: Any) -> None:
     network = MLP(**SIZES, regularizer=regularizer, activation=activation).network
 
     expected = ["flatten", *(f"{name}_{i}" for i in (1, 2) for name in names), "output"]
     assert [name for name, _ in network.named_children()] == expected
 
 
-def test_batch_norm_is_as_wide_as_the_linear_layer_before_maxout() -> None:
-    network = MLP(**SIZES, regularizer="batch_norm", activation={"maxout": {"pieces": 3}}).network
+@pytest.mark.parametrize(("position", "expected"), [("before", [12, 9]), ("after", [4, 3])])
+def test_batch_norm_is_as_wide_as_the_layer_before_it(position: str, expected: list[int]) -> None:
+    regularizer = {"batch_norm": {"position": position}}
+    network = MLP(**SIZES, regularizer=regularizer, activation={"maxout": {"pieces": 3}}).network
 
     widths: Any = [network.get_submodule(f"norm_{i}") for i in (1, 2)]
-    assert [norm.num_features for norm in widths] == [12, 9]
+    assert [norm.num_features for norm in widths] == expected
+
+
+def test_batch_norm_after_the_activation_hands_on_standardized_units() -> None:
+    model = MLP(**SIZES, regularizer={"batch_norm": {"position": "after"}}).train()
+    x = torch.randn(500, 5, generator=torch.Generator().manual_seed(0))
+
+    handed_on = nn.Sequential(*list(model.network.children())[:4])(x).detach()
+
+    assert [name for name, _ in model.network.named_children()][3] == "norm_1"
+    assert torch.allclose(handed_on.mean(0), torch.zeros(4), atol=1e-5)
+    assert torch.allclose(handed_on.std(0, correction=0), torch.ones(4), atol=1e-3)
 
 
 def test_options_reach_the_layers() -> None:
@@ -200,9 +285,16 @@ def test_options_reach_the_layers() -> None:
 
 
 def test_the_layers_have_their_types() -> None:
-    arguments: dict[str, dict[str, int]] = {"dropout": {}, "batch_norm": {"width": 2}}
+    made: dict[str, Any] = {
+        "dropout": [dropout()],
+        "dropout_per_layer": LAYERS["dropout_per_layer"](),
+        "batch_norm": [batch_norm(width=2)],
+    }
 
-    assert {name: type(make(**arguments[name])) for name, make in LAYERS.items()} == LAYER_TYPES
+    assert set(made) == set(LAYERS) == set(LAYER_TYPES)
+    for name, layers in made.items():
+        assert {type(layer) for layer in layers} == {LAYER_TYPES[name]}
+    assert issubclass(DropoutAtTest, LAYER_TYPES["dropout"])
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -212,7 +304,8 @@ def test_the_layers_have_their_types() -> None:
     ids=["linear_regression", "softmax_regression", "mlp without hidden layers"],
 )
 def test_a_layer_without_a_place_is_refused(make: Any, name: str) -> None:
-    with pytest.raises(RequestError, match=f"regularizer {name}: expected a network with hidden layers"):
+    expected = rf"regularizer {name}: (expected a network with hidden layers|p: expected 1 number)"
+    with pytest.raises(RequestError, match=expected):
         make(regularizer=name)
 
 
