@@ -6,16 +6,28 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
-from recipebench.benchmarks.crossing import CATALOGS, Inputs, cross
+from recipebench.benchmarks.combinations import (
+    CATALOGS,
+    RECIPE,
+    Inputs,
+    LastBatch,
+    Sampling,
+    sources_of,
+    training_samples,
+)
+from recipebench.benchmarks.crossing import cross
 from recipebench.benchmarks.suite import Suite
 from recipebench.datamodules.catalog import data_sha256, facts_of
 from recipebench.errors import RequestError
 from recipebench.levels import Choice, Value
+from recipebench.lightning_modules.catalog import DEFAULT_LOSS, DEFAULTS
+from recipebench.lightning_modules.model_catalog import MODELS, responds_to
 
-_RUN_COLUMNS = ("batch_size", "epochs", "validation", "inputs", "device", "seed")
+_SETTINGS_COLUMNS = ("batch_size", "epochs", "validation", "inputs")
+_LATER_COLUMNS = ("label_noise", "last_batch", "sampling")
 
 SEMANTICS = 1
 """The version of what training means. It is part of every cell's id.
@@ -34,7 +46,8 @@ class Cell:
     Args:
         data: the data set, with all its parameters.
         model: the network.
-        activation: what follows its hidden layers; None where it has none.
+        activation: what follows its hidden layers; this and the next are None where the model does not
+            respond to them.
         initializer: how its weights start.
         regularizer: what keeps it from overfitting.
         optimizer: how its weights move.
@@ -46,14 +59,22 @@ class Cell:
         seed: names the split, the batch order, the initial draws and the noise.
         data_sha256: what the data set contains, as a hash.
         semantics: the version of what training means.
+        loss: what is minimized.
+        schedule: how the learning rate changes.
+        augmentation: what is done to training images.
+        train_samples: samples that are trained on at most; None for all.
+        label_noise: share of the training labels that are replaced.
+        last_batch: what becomes of an epoch's last, shorter batch.
+        sampling: whether an epoch sees each sample once or draws with replacement.
+        probes: what is measured of the layers after every epoch.
     """
 
     data: Choice
     model: Choice
     activation: Choice | None
-    initializer: Choice
-    regularizer: Choice
-    optimizer: Choice
+    initializer: Choice | None
+    regularizer: Choice | None
+    optimizer: Choice | None
     epochs: int
     batch_size: int
     validation: int | float
@@ -62,6 +83,19 @@ class Cell:
     seed: int
     data_sha256: str
     semantics: int = SEMANTICS
+    loss: Choice | None = None
+    schedule: Choice | None = None
+    augmentation: Choice | None = None
+    train_samples: int | None = None
+    label_noise: float = 0.0
+    last_batch: LastBatch = "keep"
+    sampling: Sampling = "shuffled"
+    probes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for factor, level in _usual(self.model.name, self.task).items():
+            if getattr(self, factor) is None:
+                object.__setattr__(self, factor, level)
 
     @cached_property
     def id(self) -> str:
@@ -73,10 +107,23 @@ class Cell:
         """What is learned: `classification` or `regression`."""
         return facts_of(self.data.name).task
 
+    @property
+    def sources(self) -> tuple[Choice, ...]:
+        """The data sets that are read: the cell's own, and the one that transfer learning starts from."""
+        return sources_of(self.data, self.model)
+
     def to_json(self) -> dict[str, Any]:
-        """Return the cell in plain JSON types: levels as {name, parameters}."""
+        """Return the cell in plain JSON types: levels as {name, parameters}.
+
+        What came after ids were first given stands there only where it is not what it was before.
+        """
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: _choice_to_json(v) if name in CATALOGS else _number(v) for name, v in plain.items()}
+        unchanged = _LATER | _usual(self.model.name, self.task)
+        return {
+            name: _choice_to_json(name, value) if name in CATALOGS else _number(value)
+            for name, value in plain.items()
+            if name not in unchanged or value != unchanged[name]
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Cell:
@@ -85,14 +132,14 @@ class Cell:
         Raises:
             RequestError: keys are missing or unknown, or a level is none.
         """
-        names = [field.name for field in fields(cls)]
-        if set(value) != set(names):
+        names = {field.name for field in fields(cls)}
+        if not names.difference(LATER_AXES, _LATER) <= set(value) <= names:
             raise RequestError(
-                f"cell: expected exactly the keys {', '.join(names)}, got {sorted(value)!r:.300}."
+                f"cell: expected the keys {', '.join(sorted(names))}, got {sorted(value)!r:.500}."
             )
-        given: dict[str, Any] = {
-            name: _choice_from_json(name, value[name]) if name in CATALOGS else value[name] for name in names
-        }
+        given = {name: _choice_from_json(name, v) if name in CATALOGS else v for name, v in value.items()}
+        if "probes" in given:
+            given["probes"] = tuple(given["probes"])
         return cls(**given)
 
     def columns(self) -> dict[str, Any]:
@@ -109,8 +156,40 @@ class Cell:
             if choice
             for name, value in choice.parameters.items()
         }
-        rest = {name: getattr(self, name) for name in _RUN_COLUMNS}
-        return {**names, **details, **rest}
+        first, later = ({n: getattr(self, n) for n in group} for group in (_SETTINGS_COLUMNS, _LATER_COLUMNS))
+        return {
+            **names,
+            **details,
+            **first,
+            "train_samples": training_samples(self.data, self),
+            **later,
+            "device": self.device,
+            "seed": self.seed,
+        }
+
+
+_LATER: dict[str, Any] = {
+    "train_samples": None,
+    "label_noise": 0.0,
+    "last_batch": "keep",
+    "sampling": "shuffled",
+    "probes": (),
+}
+"""Settings that came after ids were first given, with what was meant before."""
+
+LATER_AXES = ("loss", "schedule", "augmentation")
+"""Factors that came after ids were first given."""
+
+
+@cache
+def _usual(model: str, task: str) -> dict[str, Choice]:
+    """Return what was meant by a recipe before it named the later factors, where the model has them."""
+    names = {"loss": DEFAULT_LOSS.get(task), **{axis: DEFAULTS.get(axis) for axis in LATER_AXES[1:]}}
+    return {
+        axis: RECIPE[axis].choose(name)
+        for axis, name in names.items()
+        if name and responds_to(MODELS[model], axis)
+    }
 
 
 def cell_id(cell: Cell) -> str:
@@ -135,7 +214,7 @@ def expand(suite: Suite) -> Iterator[Cell]:
     hashes: dict[str, str] = {}
     for combination in cross(suite):
         choices: dict[str, Any] = {factor: combination.level(factor) for factor in CATALOGS}
-        content = canonical_json(_choice_to_json(combination.data))
+        content = canonical_json(_choice_to_json("data", combination.data))
         if content not in hashes:
             hashes[content] = data_sha256(combination.data)
         settings = vars(combination.settings)
@@ -163,20 +242,19 @@ def _number(value: object) -> object:
     return value + 0.0 if isinstance(value, float) else value
 
 
-def _choice_to_json(choice: Choice | None) -> dict[str, Any] | None:
-    return None if choice is None else {"name": choice.name, "parameters": _number(dict(choice.parameters))}
+def _choice_to_json(axis: str, choice: Choice | None) -> dict[str, Any] | None:
+    if choice is None:
+        return None
+    parameters = CATALOGS[axis][choice.name].shortened(choice.parameters)
+    return {"name": choice.name, "parameters": _number(parameters)}
 
 
 def _choice_from_json(axis: str, value: Any) -> Choice | None:
-    if value is None and axis == "activation":
+    if value is None and axis in RECIPE:
         return None
     if not isinstance(value, Mapping) or set(value) != {"name", "parameters"}:
         raise RequestError(f"cell: {axis}: expected name and parameters, got {value!r:.80}.")
-    return Choice(value["name"], {key: _tuple(item) for key, item in value["parameters"].items()})
-
-
-def _tuple(value: Any) -> Value:
-    return tuple(value) if isinstance(value, list) else value
+    return CATALOGS[axis].choose({value["name"]: value["parameters"]})
 
 
 def _cell_text(value: Value) -> Value:

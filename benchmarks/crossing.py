@@ -4,134 +4,32 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import Literal, Protocol, TypeVar
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol
 
-from recipebench.benchmarks.suite_file import KeyPath
-from recipebench.datamodules.catalog import DATA, facts_of, split_sizes
-from recipebench.errors import RequestError
-from recipebench.levels import Catalog, Choice, Value
-from recipebench.lightning_modules.catalog import DEFAULTS, FACTORS, MODELS, WITHOUT_HIDDEN_LAYERS
-
-CATALOGS: dict[str, Catalog] = {"data": DATA, "model": MODELS, **FACTORS}
-"""Where the levels of each axis are described, in the order of the records' columns."""
-
-SETTINGS = ("epochs", "batch_size", "inputs")
-"""Parts of the protocol that can be factors."""
+from recipebench.benchmarks.combinations import (
+    CATALOGS,
+    RECIPE,
+    SETTINGS,
+    Axes,
+    Block,
+    Combination,
+    LevelSpec,
+    MisplacedError,
+    Settings,
+    at,
+    training_samples,
+)
+from recipebench.benchmarks.misfits import left_out, refuse_misfits
+from recipebench.datamodules.catalog import facts_of
+from recipebench.levels import Choice
+from recipebench.lightning_modules.catalog import DEFAULT_LOSS, DEFAULTS
+from recipebench.lightning_modules.model_catalog import MODELS, responds_to
 
 MAX_COMBINATIONS = 100_000
 """Combinations (cells but for seeds and devices) above which a suite is refused."""
-
-Inputs = Literal["unit", "standardized"]
-T = TypeVar("T")
-
-
-class MisplacedError(ValueError):
-    """What is wrong and the key path where it is wrong, before file and line are known."""
-
-    def __init__(self, path: KeyPath, message: str) -> None:
-        super().__init__(message)
-        self.path = path
-
-
-def at(path: KeyPath, action: Callable[[], T]) -> T:
-    """Run an action and say where its `RequestError` belongs."""
-    try:
-        return action()
-    except RequestError as error:
-        raise MisplacedError(path, str(error)) from None
-
-
-@dataclass(frozen=True)
-class LevelSpec:
-    """A level as a suite names it: with the hyper-parameters that are given, checked, and no others."""
-
-    name: str
-    given: Mapping[str, Value]
-
-    def matches(self, choice: Choice | None) -> bool:
-        """Whether a choice has this name and the given hyper-parameters, whatever its others are."""
-        if choice is None or choice.name != self.name:
-            return False
-        return all(choice.parameters.get(key) == value for key, value in self.given.items())
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The protocol of one data set.
-
-    Args:
-        epochs: passes over the training data.
-        batch_size: samples for each optimizer step; the last batch of an epoch may be smaller.
-        validation: samples set aside for validation: a count, or a fraction of the training data.
-        inputs: `unit` (as stored, images in [0, 1]) or `standardized` (mean 0, standard deviation 1).
-    """
-
-    epochs: int = 10
-    batch_size: int = 128
-    validation: int | float = 0.1
-    inputs: Inputs = "unit"
-
-
-@dataclass(frozen=True)
-class Combination:
-    """A recipe on a data set under a protocol: a cell but for device and seed.
-
-    Args:
-        data: the data set.
-        model: the network.
-        activation: what follows its hidden layers; None where it has none.
-        initializer: how its weights start.
-        regularizer: what keeps it from overfitting.
-        optimizer: how its weights move.
-        settings: the protocol.
-    """
-
-    data: Choice
-    model: Choice
-    activation: Choice | None
-    initializer: Choice
-    regularizer: Choice
-    optimizer: Choice
-    settings: Settings
-
-    def level(self, factor: str) -> Choice | None:
-        """Return the choice of one axis of `CATALOGS`."""
-        choice: Choice | None = getattr(self, factor)
-        return choice
-
-    def key(self) -> tuple[object, ...]:
-        """Return what tells this combination from others, hashable."""
-        choices = [self.level(factor) for factor in CATALOGS]
-        named = [c and (c.name, tuple(sorted(c.parameters.items()))) for c in choices]
-        return (*named, self.settings)
-
-
-Axes = Mapping[str, tuple[object, ...]]
-"""The levels of each axis: `LevelSpec` for an axis of `CATALOGS`, values for all others."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """Axes that are crossed completely: the matrix, or one entry of `include`.
-
-    Args:
-        path: where the block stands in the suite.
-        axes: all axes, those of the matrix that an entry leaves out among them.
-        own: names of the axes that an entry of `include` gives itself; they win over the matrix.
-        above: names of the axes that stand at the top of the suite.
-    """
-
-    path: KeyPath
-    axes: Axes
-    own: frozenset[str] = frozenset()
-    above: frozenset[str] = frozenset()
-
-    def place(self, axis: str) -> KeyPath:
-        """Return the path at which an axis was given, or would have been."""
-        return (axis,) if axis in self.above else (*self.path, axis)
 
 
 class Plan(Protocol):
@@ -151,8 +49,8 @@ class Plan(Protocol):
 def cross(plan: Plan) -> Iterator[Combination]:
     """Yield every planned combination once: the matrix in the order of its levels, then `include`.
 
-    Dropped are duplicates, what `exclude` matches, and dropout or batch norm on a model without hidden
-    layers where several models are crossed, or where an entry of `include` takes all regularizers.
+    Dropped are duplicates, what `exclude` matches, and what `misfits.left_out` says: a level that has no
+    place with this model or data set, where it does have one with another that is crossed with it.
 
     Raises:
         MisplacedError: a combination can never be trained.
@@ -164,8 +62,8 @@ def cross(plan: Plan) -> Iterator[Combination]:
             if key in seen or any(matches(rule, combination) for rule in plan.exclude):
                 continue
             seen.add(key)
-            if not _is_left_out(block, combination):
-                _refuse_misfits(block, combination)
+            if not left_out(block, combination):
+                refuse_misfits(block, combination)
                 yield combination
 
 
@@ -182,7 +80,7 @@ def check_plan(plan: Plan) -> None:
     for block in blocks:
         hits = [(_rules_hit(plan.exclude, c), c) for c in _combinations(block, plan.settings_for)]
         unmatched.difference_update(*(hit for hit, _ in hits))
-        empty += [block.path] if all(hit or _is_left_out(block, c) for hit, c in hits) else []
+        empty += [block.path] if all(hit or left_out(block, c) for hit, c in hits) else []
     for i in sorted(unmatched):
         raise MisplacedError(("exclude", i), _unmatched(plan, plan.exclude[i]))
     for path in empty:
@@ -227,18 +125,36 @@ def _combinations(block: Block, settings_for: Callable[[str], Settings]) -> Iter
     choices = {factor: _choices(block, factor) for factor in CATALOGS}
     given = {name: block.axes[name] for name in SETTINGS if name in block.axes}
     for data, model, *recipe in itertools.product(*choices.values()):
-        activation, initializer, regularizer, optimizer = recipe
+        fitted = _fitted(block, data, model, dict(zip(RECIPE, recipe, strict=True)))
         fixed = vars(settings_for(data.name))
         for values in itertools.product(*given.values()):
             settings = Settings(**{**fixed, **dict(zip(given, values, strict=True))})
-            shown = None if model.name in WITHOUT_HIDDEN_LAYERS else activation
-            yield Combination(data, model, shown, initializer, regularizer, optimizer, settings)
+            yield Combination(data, model, **fitted, settings=_resolved(settings, data))
+
+
+def _fitted(block: Block, data: Choice, model: Choice, recipe: dict[str, Choice]) -> dict[str, Any]:
+    """Return a recipe as this model takes it: None for what it does not respond to, its task's loss."""
+    fitted: dict[str, Choice | None] = {
+        factor: choice if responds_to(MODELS[model.name], factor) else None
+        for factor, choice in recipe.items()
+    }
+    if "loss" not in block.axes and fitted["loss"]:
+        usual = DEFAULT_LOSS.get(facts_of(data.name).task)
+        fitted["loss"] = RECIPE["loss"].choose(usual) if usual else None
+    return fitted
+
+
+def _resolved(settings: Settings, data: Choice) -> Settings:
+    """Write `full` as the number of training samples."""
+    if settings.batch_size != "full":
+        return settings
+    return replace(settings, batch_size=training_samples(data, settings))
 
 
 def _choices(block: Block, factor: str) -> list[Choice]:
     """Return the levels of an axis with all values of the hyper-parameters that are crossed."""
     found: dict[tuple[object, ...], Choice] = {}
-    specs = block.axes.get(factor) or (LevelSpec(DEFAULTS[factor], {}),)
+    specs = block.axes.get(factor) or (_default(factor),)
     for spec in specs:
         assert isinstance(spec, LevelSpec)
         crossed = _crossed(block, factor, spec)
@@ -248,6 +164,11 @@ def _choices(block: Block, factor: str) -> list[Choice]:
             choice = at(path, partial(CATALOGS[factor].choose, {spec.name: given}))
             found.setdefault((choice.name, *choice.parameters.items()), choice)
     return list(found.values())
+
+
+def _default(factor: str) -> LevelSpec:
+    """Return the level of a factor that a suite leaves out; which loss it is depends on the task."""
+    return LevelSpec(DEFAULTS.get(factor) or DEFAULT_LOSS["classification"], {})
 
 
 def _crossed(block: Block, factor: str, spec: LevelSpec) -> dict[str, tuple[object, ...]]:
@@ -293,61 +214,8 @@ def _dotted(block: Block) -> Iterator[tuple[str, str]]:
 
 def _refuse_idle(block: Block, factor: str, axis: str) -> None:
     """Refuse a hyper-parameter as a factor where no planned level has it."""
-    specs = block.axes.get(factor) or (LevelSpec(DEFAULTS[factor], {}),)
+    specs = block.axes.get(factor) or (_default(factor),)
     names = [spec.name for spec in specs if isinstance(spec, LevelSpec)]
     name = axis.partition(".")[2]
     if not any(p.name == name for level in names for p in CATALOGS[factor][level].parameters):
         raise MisplacedError((*block.path, axis), f"no planned {factor} has it: {', '.join(names)}.")
-
-
-def _is_left_out(block: Block, combination: Combination) -> bool:
-    """Whether a layer has no place in this model, and nobody asked for just this pair."""
-    crossed = len(block.axes.get("model", ())) > 1 or (block.own and "regularizer" not in block.own)
-    return bool(crossed) and _lacks_hidden_layers(combination)
-
-
-def _lacks_hidden_layers(combination: Combination) -> bool:
-    needs_them = FACTORS["regularizer"][combination.regularizer.name].structural
-    return needs_them and combination.model.name in WITHOUT_HIDDEN_LAYERS
-
-
-def _refuse_misfits(block: Block, combination: Combination) -> None:
-    model, data, regularizer = combination.model, combination.data, combination.regularizer
-    task = facts_of(data.name).task
-    if task not in MODELS[model.name].tasks:
-        fits = " and ".join(MODELS[model.name].tasks)
-        raise MisplacedError(
-            block.place("model"),
-            f"model {model.name} is for {fits}, but data {data.name} is {task}; "
-            f"exclude {{model: {model.name}, data: {data.name}}}.",
-        )
-    if _lacks_hidden_layers(combination):
-        raise MisplacedError(
-            block.place("regularizer"),
-            f"regularizer {regularizer.name} needs a hidden layer, and model {model.name} has none.",
-        )
-    if regularizer.name in combination.optimizer.parameters:
-        raise MisplacedError(
-            block.place("regularizer"),
-            f"optimizer {combination.optimizer.name} has its own {regularizer.name}; "
-            f"exclude {{regularizer: {regularizer.name}, optimizer: {combination.optimizer.name}}}.",
-        )
-    _refuse_sizes(block, combination)
-
-
-def _refuse_sizes(block: Block, combination: Combination) -> None:
-    settings, data = combination.settings, combination.data
-    key = (data.name, tuple(data.parameters.items()), settings.validation)
-    train = at(("protocol", "validation"), partial(_training_samples, *key))
-    last = train % settings.batch_size
-    if combination.regularizer.name == "batch_norm" and 1 in (last, settings.batch_size):
-        raise MisplacedError(
-            block.place("regularizer"),
-            f"batch_norm cannot train on one sample, but {train:,} training samples of {data.name} in "
-            f"batches of {settings.batch_size} leave a batch of 1; choose another batch_size or validation.",
-        )
-
-
-@lru_cache(maxsize=1024)
-def _training_samples(name: str, parameters: tuple[tuple[str, Value], ...], validation: int | float) -> int:
-    return split_sizes(Choice(name, dict(parameters)), validation).train

@@ -32,7 +32,7 @@ class PackBatches:
         self.data = data
         self.members = members
         self.sampler = self
-        self.samples = len(data[0].train.indices)
+        self.samples = len(data[0].order(1))
         self.batch_size = data[0].batch_size
         self._rows = torch.tensor(members)
         self._epoch = 1
@@ -46,16 +46,31 @@ class PackBatches:
 
     def __iter__(self) -> Iterator[Iterator[tuple[Inputs, Tensor]]]:
         orders = torch.stack([data.order(self._epoch) for data in self.data])
+        noise = [data.augmentation_noise(self._epoch) for data in self.data]
         for block in orders.split(self.batch_size * STEPS_PER_BLOCK, dim=1):
-            yield (self._batch(step) for step in block.split(self.batch_size, dim=1))
+            yield (self._batch(step, noise) for step in block.split(self.batch_size, dim=1))
 
-    def _batch(self, indices: Tensor) -> tuple[Inputs, Tensor]:
+    def _batch(self, indices: Tensor, noise: Sequence[torch.Generator]) -> tuple[Inputs, Tensor]:
         """Gather inputs and targets for indices (orders, batch) into the shared training data."""
+        inputs = self._inputs(indices)
+        if self.data[0].augmentation.name != "none":
+            each = zip(self.data, inputs.unbind(), noise, strict=True)
+            inputs = torch.stack([data.augment(x, generator) for data, x, generator in each])
+        return self._spread(inputs), self._targets(indices).index_select(0, self._rows)
+
+    def _inputs(self, indices: Tensor) -> Tensor:
         source = self.data[0]
-        flat = indices.reshape(-1)
-        inputs = source.float_inputs(source.train.inputs.index_select(0, flat)).unflatten(0, indices.shape)
-        targets = source.train.targets.index_select(0, flat).unflatten(0, indices.shape)
-        return self._spread(inputs), targets.index_select(0, self._rows)
+        raw = source.train.inputs.index_select(0, indices.reshape(-1))
+        if source.inputs_are_shared:
+            return source.float_inputs(raw).unflatten(0, indices.shape)
+        each = zip(self.data, raw.unflatten(0, indices.shape).unbind(), strict=True)
+        return torch.stack([data.float_inputs(x) for data, x in each])
+
+    def _targets(self, indices: Tensor) -> Tensor:
+        if self.data[0].targets_are_shared:
+            return self.data[0].train.targets.index_select(0, indices.reshape(-1)).unflatten(0, indices.shape)
+        each = zip(self.data, indices.unbind(), strict=True)
+        return torch.stack([data.train.targets.index_select(0, chosen) for data, chosen in each])
 
     def _spread(self, inputs: Tensor) -> Inputs:
         if len(self.data) == len(self.members):

@@ -9,13 +9,22 @@ from dataclasses import dataclass
 
 from recipebench.benchmarks.cells import Cell
 from recipebench.datamodules.catalog import facts_of, split_sizes
+from recipebench.lightning_modules import geometry
 from recipebench.lightning_modules.catalog import REGULARIZERS
+from recipebench.lightning_modules.model_catalog import CONVOLUTIONAL, layer_widths
+from recipebench.lightning_modules.shapes import count_weights, hidden_widths
 
 PACK_SIZES = (8, 64)
 """Fewest and most cells in a pack unless asked otherwise."""
 
 PACK_WEIGHTS = 1_200_000
 """Weights in a pack, about: small networks gain from company, large ones leave the processor's cache."""
+
+PACK_MULTIPLY_ADDS = 6_000_000
+"""Multiply-adds of a sample's forward pass in a pack of convolutional networks, about.
+
+Their members run one after the other, and only small ones gain from sharing the trainer's work.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,46 +85,69 @@ def plan(
 def good_size(cell: Cell) -> int:
     """Return how many cells like this one make a good pack."""
     fewest, most = PACK_SIZES
+    if _is_convolutional(cell):
+        return min(most, max(1, PACK_MULTIPLY_ADDS // _multiply_adds(cell)))
     return min(most, max(fewest, PACK_WEIGHTS // weights(cell)))
 
 
 def work(cell: Cell) -> float:
     """Return floating point operations for training and evaluating a cell, about."""
-    sizes = split_sizes(cell.data, cell.validation)
+    sizes = split_sizes(cell.data, cell.validation, cell.train_samples)
     evaluated = min(sizes.train, 10_000) + sizes.validation + sizes.test
-    return cell.epochs * weights(cell) * (6.0 * sizes.train + 2.0 * evaluated)
+    return cell.epochs * _multiply_adds(cell) * (6.0 * sizes.train + 2.0 * evaluated)
 
 
 def weights(cell: Cell) -> int:
-    """Count the weights of a cell's linear layers, without building them."""
-    facts = facts_of(cell.data.name)
+    """Count the weights of a cell's linear layers and convolutions, without building them."""
+    facts = facts_of(cell.data)
+    if _is_convolutional(cell):
+        return geometry.count_weights(
+            cell.model.parameters, facts.shape, facts.out_features, pieces=_pieces(cell)
+        )
+    hidden = layer_widths(cell.model)
+    if cell.activation and hidden:
+        hidden = hidden_widths(facts.in_features, hidden, facts.out_features, cell.activation)
+    return count_weights(facts.in_features, hidden, facts.out_features, _pieces(cell))
+
+
+def _multiply_adds(cell: Cell) -> int:
+    """Count the multiplications of a forward pass over one sample: a filter's weights are used many times."""
+    if not _is_convolutional(cell):
+        return weights(cell)
+    facts = facts_of(cell.data)
+    return geometry.count_multiply_adds(
+        cell.model.parameters, facts.shape, facts.out_features, pieces=_pieces(cell)
+    )
+
+
+def _is_convolutional(cell: Cell) -> bool:
+    return cell.model.name in CONVOLUTIONAL
+
+
+def _pieces(cell: Cell) -> int:
     pieces = cell.activation.parameters.get("pieces", 1) if cell.activation else 1
-    hidden = cell.model.parameters.get("hidden", ())
     assert isinstance(pieces, int)
-    assert isinstance(hidden, tuple)
-    widths = [facts.in_features, *hidden]
-    inner = sum(a * b * pieces for a, b in itertools.pairwise(widths))
-    return inner + widths[-1] * facts.out_features
+    return pieces
 
 
 def signature(cell: Cell) -> str:
     """Return what cells must share to be packed: layers and their sizes, data, batches and epochs.
 
     A regularizer that puts layers into the network counts with its hyper-parameters; penalties,
-    initial draws, optimizers and seeds may differ.
+    initial draws, optimizers, schedules and seeds may differ.
     """
     described = cell.to_json()
-    if not REGULARIZERS[cell.regularizer.name].structural:
+    if cell.regularizer and not REGULARIZERS[cell.regularizer.name].structural:
         described["regularizer"] = None
-    for free in ("initializer", "optimizer", "seed"):
+    for free in ("initializer", "optimizer", "schedule", "seed"):
         described[free] = None
     return json.dumps(described, sort_keys=True)
 
 
 def _neighborhood(cell: Cell) -> str:
     described = cell.to_json()
-    keys = ("optimizer", "regularizer", "initializer", "seed")
-    return json.dumps([described[key] for key in keys], sort_keys=True)
+    keys = ("optimizer", "schedule", "regularizer", "initializer", "seed")
+    return json.dumps([described.get(key) for key in keys], sort_keys=True)
 
 
 def _cut(cells: Sequence[Cell], size: int) -> list[Sequence[Cell]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -15,13 +15,16 @@ from torch import Tensor
 
 from recipebench.benchmarks.records import SPLITS
 from recipebench.datamodules import TensorDataModule
-from recipebench.lightning_modules import SupervisedModule
+from recipebench.lightning_modules import ScoredModule, SupervisedModule, probes
 from recipebench.lightning_modules.packed import PackedModule
 from recipebench.lightning_modules.scores import FIELDS, summarize, tally
 from recipebench.seeds import seed_for
 
 EVALUATION_ROWS = 1000
 """Samples that are evaluated at a time; a part of the semantics, since it decides the last bits."""
+
+SCORED_TASKS = ("classification", "regression")
+"""Tasks whose outputs are scored here; models of other tasks score themselves."""
 
 TRAIN_SUBSET = 10_000
 """Training samples that are evaluated at most: a fixed draw for each seed."""
@@ -34,12 +37,14 @@ class Track:
     Args:
         module: the plain module that is trained.
         data: its data module, set up.
-        patience: epochs without a lower validation loss after which the cell stops; None never stops.
+        stop: whether to stop, from the history and the best epoch so far; None never stops.
+        probes: what is measured of the layers; see `lightning_modules.probes`.
     """
 
-    module: SupervisedModule
+    module: ScoredModule
     data: TensorDataModule
-    patience: int | None = None
+    stop: Callable[[Sequence[Mapping[str, Any]], int], bool] | None = None
+    probes: tuple[str, ...] = ()
     history: list[dict[str, Any]] = field(default_factory=list)
     diverged_at: int | None = None
     stopped: bool = False
@@ -53,13 +58,13 @@ class Track:
         return self.stopped or self.diverged_at is not None
 
     def watch(self, epoch: int, *, keep_state: bool) -> None:
-        """Follow the validation loss: remember the best epoch, stop when patience is exhausted."""
+        """Follow the validation loss: remember the best epoch, and stop when the cell's rule says so."""
         loss = self.history[-1]["validation_loss"]
         if loss < self.best_loss or self.best_epoch == 0:  # whatever its loss, the first is the best so far
             self.best_loss, self.best_epoch = (torch.inf if math.isnan(loss) else loss), epoch
             if keep_state:
                 self.best_state = {name: t.clone() for name, t in self.module.state_dict().items()}
-        self.stopped = self.patience is not None and epoch - self.best_epoch >= self.patience
+        self.stopped = self.stop is not None and self.stop(self.history, self.best_epoch)
 
 
 class Recorder(Callback):
@@ -93,11 +98,17 @@ class Recorder(Callback):
         self._steps = 0
         self._losses: list[Tensor] = []
         self._penalties: list[Tensor] = []
+        self._rates: list[float | None] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the untrained networks: row 0 of the history."""
         self._started = time.monotonic()
-        self._measure(0, [{} for _ in self.tracks])
+        module = cast("ScoredModule | PackedModule", pl_module)
+        self._measure(0, [{} for _ in self.tracks], module.learning_rates())
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the rates of the epoch's steps: at its end a schedule may have changed them already."""
+        self._rates = cast("ScoredModule | PackedModule", pl_module).learning_rates()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -115,14 +126,15 @@ class Recorder(Callback):
         epoch = trainer.current_epoch + 1
         losses, penalties = torch.cat(self._losses, 1), torch.cat(self._penalties)
         self._losses, self._penalties = [], []
-        finite = cast("SupervisedModule | PackedModule", pl_module).finite()
-        self._find_diverged(losses, penalties, finite)
+        module = cast("ScoredModule | PackedModule", pl_module)
+        self._find_diverged(losses, penalties, module.finite())
         self._steps += len(penalties)
         fits = [self._fit(t, losses[k], penalties[:, k]) for k, t in enumerate(self.tracks)]
-        self._measure(epoch, fits)
+        self._measure(epoch, fits, self._rates)
         for track in self.tracks:
             if not track.done:
                 track.watch(epoch, keep_state=self._keep_best)
+        self._tell(module)
         self._progress(epoch)
         trainer.should_stop = all(track.done for track in self.tracks)
 
@@ -140,14 +152,23 @@ class Recorder(Callback):
         fit = (losses.double().sum() + (penalties.double().contiguous() * sizes).sum()) / len(losses)
         return {"fit_loss": float(fit)}
 
-    def _measure(self, epoch: int, fits: Sequence[dict[str, float]]) -> None:
+    def _measure(self, epoch: int, fits: Sequence[dict[str, float]], rates: Sequence[float | None]) -> None:
         seconds = (time.monotonic() - self._started) / len(self.tracks)
-        live = [(track, fit) for track, fit in zip(self.tracks, fits, strict=True) if not track.done]
+        measured = zip(rates, fits, strict=True)
+        rows = [{"epoch": epoch, "seconds": seconds, "lr": lr, **fit} for lr, fit in measured]
+        live = [(track, row) for track, row in zip(self.tracks, rows, strict=True) if not track.done]
         scores = evaluate([track for track, _ in live], self.splits)
-        for (track, fit), score in zip(live, scores, strict=True):
-            lr = track.module.optimizer.parameters.get("lr")
-            track.history.append({"epoch": epoch, "seconds": seconds, "lr": lr, **fit, **score})
+        for (track, row), score in zip(live, scores, strict=True):
+            track.history.append({**row, **score, **probe(track)})
         self.seconds = (time.monotonic() - self._started) / len(self.tracks)
+
+    def _tell(self, module: ScoredModule | PackedModule) -> None:
+        """Hand the validation losses of this epoch to schedules that follow them."""
+        losses = {k: t.history[-1]["validation_loss"] for k, t in enumerate(self.tracks) if not t.done}
+        if isinstance(module, PackedModule):
+            module.validation_losses = losses
+        elif losses:
+            module.log("validation_loss", losses[0])
 
 
 def _first_bad_step(losses: Tensor, penalties: Tensor, batch_size: int) -> int:
@@ -169,6 +190,8 @@ def evaluate(tracks: Sequence[Track], splits: Sequence[str] = SPLITS) -> list[di
     Returns:
         For each track `<split>_loss` and `<split>_accuracy`, or `_mse` and `_r2`, as floats.
     """
+    if tracks and tracks[0].module.task not in SCORED_TASKS:
+        return [_own_scores(track, splits) for track in tracks]
     results: list[dict[str, float]] = [{} for _ in tracks]
     for split in splits:
         groups: dict[int, list[int]] = {}
@@ -182,9 +205,16 @@ def evaluate(tracks: Sequence[Track], splits: Sequence[str] = SPLITS) -> list[di
     return results
 
 
+def _own_scores(track: Track, splits: Sequence[str]) -> dict[str, float]:
+    """Score a model of a task that is not one of (input, target) pairs, as it does so itself."""
+    with _evaluating([track.module]):
+        parts = {split: track.module.score(track.data, split) for split in splits}
+    return {f"{split}_{name}": value for split, scores in parts.items() for name, value in scores.items()}
+
+
 def _same_samples(data: TensorDataModule, split: str) -> int:
     """Return a key that is equal for data modules with equal splits: official test sets are shared."""
-    official = split == "test" and data.test.inputs is not data.train.inputs
+    official = split == "test" and data.test.inputs is not data.train.inputs and data.inputs_are_shared
     return id(data.test.inputs) if official else id(data)
 
 
@@ -206,7 +236,7 @@ def _tallies(tracks: Sequence[Track], split: str) -> Tensor:
 
 
 @contextmanager
-def _evaluating(modules: Sequence[SupervisedModule]) -> Iterator[None]:
+def _evaluating(modules: Sequence[ScoredModule]) -> Iterator[None]:
     """Put modules in eval mode, and back; a pack's members are always in eval mode."""
     switched = [module for module in modules if module.training]
     for module in switched:
@@ -214,6 +244,34 @@ def _evaluating(modules: Sequence[SupervisedModule]) -> Iterator[None]:
     yield
     for module in switched:
         module.train()
+
+
+def probe(track: Track) -> dict[str, float]:
+    """Measure a cell's layers on the first samples of its training subset, where the suite asks for it.
+
+    A model that is not a network trained by gradient descent has none to measure.
+    """
+    if not track.probes or not isinstance(track.module, SupervisedModule):
+        return {}
+    chunk = training_subset(track.data)[:EVALUATION_ROWS]
+    inputs = track.data.float_inputs(track.data.train.inputs.index_select(0, chunk))
+    targets = track.data.train.targets.index_select(0, chunk)
+    found: dict[str, float] = {}
+    for name in track.probes:
+        found |= PROBES[name](track.module, inputs, targets)
+    return found
+
+
+PROBES: dict[str, Callable[[Any, Tensor, Tensor], dict[str, float]]] = {
+    "gradients": lambda module, x, y: _named("grad_norm", probes.gradient_norms(module, x, y)),
+    "weights": lambda module, x, y: _named("weight_norm", probes.weight_norms(module)),
+    "activations": lambda module, x, y: probes.hidden_units(module, x),
+}
+"""What each of a suite's probes measures."""
+
+
+def _named(what: str, values: Mapping[str, float]) -> dict[str, float]:
+    return {f"{what}.{layer}": value for layer, value in values.items()}
 
 
 def training_subset(data: TensorDataModule) -> Tensor:

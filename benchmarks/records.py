@@ -23,8 +23,29 @@ KEPT_BACK = (CELL, TRACEBACK)
 
 SPLITS = ("train", "validation", "test")
 
-METRICS = {"classification": ("loss", "accuracy"), "regression": ("loss", "mse", "r2")}
+METRICS: dict[str, tuple[str, ...]] = {
+    "classification": ("loss", "accuracy"),
+    "regression": ("loss", "mse", "r2"),
+    "detection": ("loss", "average_precision"),
+    "control": ("loss", "mean_return"),
+    "minimization": ("loss", "distance"),
+}
 """What is measured on every split, by task."""
+
+MAIN_METRIC = {
+    "classification": "accuracy",
+    "regression": "mse",
+    "detection": "average_precision",
+    "control": "mean_return",
+    "minimization": "distance",
+}
+"""What recipes are judged by where a suite's endpoint is of another task."""
+
+AT_BEST = "_at_best"
+"""What ends the name of a column that holds a score at the best epoch."""
+
+ALL_METRICS = tuple(dict.fromkeys(metric for metrics in METRICS.values() for metric in metrics))
+"""Every metric there is."""
 
 
 def metric_columns(task: str) -> list[str]:
@@ -35,6 +56,16 @@ def metric_columns(task: str) -> list[str]:
         ['train_loss', 'train_accuracy', 'validation_loss']
     """
     return [f"{split}_{metric}" for split in SPLITS for metric in METRICS[task]]
+
+
+def metric_of(column: str) -> str:
+    """Return the metric that a column holds.
+
+    Example:
+        >>> metric_of("test_average_precision_at_best")
+        'average_precision'
+    """
+    return column.partition("_")[2].removesuffix(AT_BEST)
 
 
 def record(
@@ -78,7 +109,12 @@ def record(
         "best_epoch": best_epoch,
         "stopped_epoch": last["epoch"],
     }
-    return row | _scores(cell, best if cell.regularizer.name == "early_stopping" else last, best)
+    return row | _scores(cell, best if restores_best(cell) else last, best)
+
+
+def restores_best(cell: Cell) -> bool:
+    """Whether a cell ends with the weights of its best epoch."""
+    return cell.regularizer is not None and cell.regularizer.name == "early_stopping"
 
 
 def has_blown_up(last: Row) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from recipebench import reports
 from recipebench.benchmarks.cells import Cell
+from recipebench.benchmarks.records import metric_of
 from recipebench.benchmarks.results import Results
 from recipebench.benchmarks.store import Store
 from recipebench.benchmarks.store_files import disk_errors
@@ -57,16 +58,22 @@ def describe(suite: Suite, cells: Sequence[Cell], command: str) -> SuiteInfo:
 
 def _endpoint(suite: Suite, data: str) -> Endpoint:
     column = suite.endpoint_for(data)
-    metric = column.split("_")[1]
-    classes = facts_of(data).classes
-    chance = {"accuracy": 1 / (classes or 1), "mse": 1.0, "r2": 0.0, "loss": _chance_loss(classes)}[metric]
-    return Endpoint(
-        column=column, direction="higher" if metric in ("accuracy", "r2") else "lower", chance=chance
-    )
+    metric = metric_of(column)
+    direction = "lower" if metric in LOWER_IS_BETTER else "higher"
+    return Endpoint(column=column, direction=direction, chance=_chance(metric, facts_of(data).classes))
 
 
-def _chance_loss(classes: int | None) -> float:
-    return math.log(classes) if classes else 1.0
+LOWER_IS_BETTER = ("loss", "mse", "distance")
+"""Metrics of which less is better."""
+
+
+def _chance(metric: str, classes: int | None) -> float:
+    """Return what a cell that has diverged is worth: what is reached without learning; NaN where unknown."""
+    if metric == "loss":
+        return math.log(classes) if classes else 1.0
+    if metric == "accuracy":
+        return 1 / (classes or 1)
+    return {"mse": 1.0, "r2": 0.0, "average_precision": 0.0, "mean_return": 0.0}.get(metric, math.nan)
 
 
 def _protocol(cells: Sequence[Cell], data: str) -> str:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from recipebench.benchmarks.cells import Cell, expand
+from recipebench.benchmarks.combinations import CATALOGS
 from recipebench.benchmarks.devices import unavailable
-from recipebench.benchmarks.records import KEPT_BACK, not_trained
+from recipebench.benchmarks.records import ALL_METRICS, AT_BEST, KEPT_BACK, SPLITS, not_trained
 from recipebench.benchmarks.store import STATUSES, Store
 from recipebench.benchmarks.store_tables import table_from_rows, to_frame
 from recipebench.benchmarks.suite import Suite
@@ -78,12 +79,16 @@ def _why_missing(cell: Cell) -> str:
     return unavailable(cell.device) or "not trained yet"
 
 
-_RECIPE = ("data", "model", "activation", "initializer", "regularizer", "optimizer")
+_RECIPE = tuple(CATALOGS)
 _RUN = (
     "batch_size",
     "epochs",
     "validation",
     "inputs",
+    "train_samples",
+    "label_noise",
+    "last_batch",
+    "sampling",
     "device",
     "seed",
     "status",
@@ -99,10 +104,7 @@ def _in_order(columns: list[str]) -> list[str]:
     options = [c for factor in _RECIPE for c in columns if c.startswith(f"{factor}.")]
     first = ["cell_id", "suite", *_RECIPE, *options, *_RUN, *_OUTCOME]
     metrics = [
-        f"{split}_{metric}{moment}"
-        for moment in ("", "_at_best")
-        for split in ("train", "validation", "test")
-        for metric in ("loss", "accuracy", "mse", "r2")
+        f"{split}_{metric}{moment}" for moment in ("", AT_BEST) for split in SPLITS for metric in ALL_METRICS
     ]
     ordered = [c for c in [*first, *metrics] if c in columns]
     return ordered + [c for c in columns if c not in ordered]

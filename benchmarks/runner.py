@@ -108,16 +108,21 @@ def select(suite: Suite, store: Store, options: Options, *, fetch: bool = True) 
     left_out = {name: why for name, why in devices.items() if why and options.skip_unavailable}
     if fetch:
         left_out |= _fetch([cell for cell in todo if devices[cell.device] is None], options)
-    kept = tuple(c for c in cells if c.id in cached or not {c.data.name, c.device} & set(left_out))
+    kept = tuple(c for c in cells if c.id in cached or not _needs(c) & set(left_out))
     if not kept:
         raise RequestError(f"Nothing is left to train: {' '.join(left_out.values())}")
     return Selection(suite, kept, tuple(left_out.values()))
 
 
+def _needs(cell: Cell) -> set[str]:
+    """Return the names of the data sets and the device that a cell needs."""
+    return {*(choice.name for choice in cell.sources), cell.device}
+
+
 def _fetch(cells: Sequence[Cell], options: Options) -> dict[str, str]:
     """Have all data on disk; return, by name, why data that may be skipped cannot be had."""
     left_out = {}
-    for choice in {cell.data.name: cell.data for cell in cells}.values():
+    for choice in {choice.name: choice for cell in cells for choice in cell.sources}.values():
         try:
             ensure(choice, options.data_dir)
         except RequestError as error:

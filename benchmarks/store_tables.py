@@ -14,6 +14,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from recipebench.benchmarks.records import ALL_METRICS, AT_BEST, SPLITS
+
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa  # type: ignore[import-untyped]
@@ -22,16 +24,20 @@ _TAGS = {"bool": "bool", "int64": "int", "double": "float", "string": "str", "nu
 _TYPES = {"bool": "bool_", "int": "int64", "float": "float64", "str": "string", "null": "null"}
 _LARGEST_EXACT = 2**53
 
-_RECORD_HEAD = ("cell_id", "suite", "data", "model", "activation", "initializer", "regularizer", "optimizer")
-_RECORD_TEXT = (*_RECORD_HEAD, "inputs", "device", "status", "reason", "torch", "cpu")
+_RECORD_HEAD = (
+    *("cell_id", "suite", "data", "model", "activation", "initializer", "regularizer", "optimizer"),
+    *("loss", "schedule", "augmentation"),
+)
+_RECORD_TEXT = (
+    *_RECORD_HEAD,
+    *("inputs", "last_batch", "sampling", "device", "status", "reason", "torch", "cpu"),
+)
 _RECORD_FACTS = (
     *("batch_size", "epochs", "inputs", "device", "seed", "status", "reason", "parameters", "steps"),
     *("pack_seconds", "best_epoch", "stopped_epoch", "torch", "cpu"),
 )
 _WHOLE = {"batch_size", "epochs", "epoch", "seed", "parameters", "steps", "best_epoch", "stopped_epoch"}
-_SPLITS = ("fit", "train", "validation", "test")
-_METRICS = ("loss", "accuracy", "mse", "r2")
-_MEASURED = [f"{s}_{m}{at}" for at in ("", "_at_best") for s in _SPLITS for m in _METRICS]
+_MEASURED = [f"{s}_{m}{at}" for at in ("", AT_BEST) for s in ("fit", *SPLITS) for m in ALL_METRICS]
 _NUMBERS = {*_MEASURED, "lr", "seconds", "pack_seconds"}
 _BEFORE = {name: i for i, name in enumerate([*_RECORD_HEAD, "epoch", "seconds", "lr"])}
 _AFTER = {name: i for i, name in enumerate([*_RECORD_FACTS, *_MEASURED])}

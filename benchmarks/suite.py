@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -21,26 +21,26 @@ from pydantic_core.core_schema import no_info_plain_validator_function
 
 from recipebench.benchmarks import suite_checks as checks
 from recipebench.benchmarks import suite_schema as schemas
-from recipebench.benchmarks.crossing import (
+from recipebench.benchmarks.combinations import (
     CATALOGS,
     SETTINGS,
     Axes,
     Block,
     Inputs,
+    LastBatch,
     LevelSpec,
     MisplacedError,
+    Sampling,
     Settings,
-    check_plan,
-    cross,
 )
-from recipebench.benchmarks.records import METRICS
+from recipebench.benchmarks.crossing import check_plan, cross
+from recipebench.benchmarks.records import MAIN_METRIC, METRICS, metric_of
 from recipebench.benchmarks.suite_file import Document, KeyPath, from_mapping, read, show
 from recipebench.datamodules.catalog import facts_of
 from recipebench.errors import RequestError, unknown
 from recipebench.levels import Choice
 
 DEFAULT_ENDPOINT = "test_accuracy_at_best"
-_COUNTERPART = {"classification": "accuracy", "regression": "mse"}
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,24 @@ class DataProtocol(_Strict):
     """How cells are trained; what is left out is taken from the protocol of the suite."""
 
     epochs: Annotated[int, _By(checks.check_epochs, schemas.epochs)] = Settings.epochs
-    batch_size: Annotated[int, _By(checks.check_batch_size, schemas.batch_size)] = Settings.batch_size
+    batch_size: Annotated[int | Literal["full"], _By(checks.check_batch_size, schemas.batch_size)] = (
+        Settings.batch_size
+    )
     validation: Annotated[int | float, _By(checks.check_validation_size, schemas.validation)] = (
         Settings.validation
     )
     inputs: Annotated[Inputs, _By(checks.check_inputs, schemas.inputs)] = Settings.inputs
+    train_samples: Annotated[int | None, _By(checks.check_train_samples, schemas.train_samples)] = (
+        Settings.train_samples
+    )
+    label_noise: Annotated[float, _By(checks.check_label_noise, schemas.label_noise)] = Settings.label_noise
+    last_batch: Annotated[LastBatch, _By(checks.check_last_batch, schemas.last_batch)] = Settings.last_batch
+    sampling: Annotated[Sampling, _By(checks.check_sampling, schemas.sampling)] = Settings.sampling
 
     def given(self) -> dict[str, Any]:
         """Return the settings that the suite names itself."""
-        return {name: getattr(self, name) for name in vars(Settings()) if name in self.model_fields_set}
+        names = [name for name in DataProtocol.model_fields if name in self.model_fields_set]
+        return {name: getattr(self, name) for name in names}
 
 
 class SuiteProtocol(DataProtocol):
@@ -98,12 +107,13 @@ class Suite(_Strict):
         description: for people.
         data: data sets.
         model: models; empty where `matrix` names them or the default holds.
-        matrix: factors, `<factor>.<hyper-parameter>`, model, batch_size, epochs, inputs, with their levels.
+        matrix: factors, `<factor>.<hyper-parameter>`, model and parts of the protocol, with their levels.
         include: further crossings; an entry takes from the matrix what it leaves out.
         exclude: combinations that match every key of an entry are dropped, from `include` too.
         seeds: the seeds of every combination.
         device: the devices that every combination is trained on.
-        protocol: epochs, batch size, validation and inputs.
+        protocol: epochs, batch size, validation, inputs, and what else `Settings` has.
+        probes: what is measured of the layers after every epoch, beside losses and scores.
         endpoint: the column that recipes are judged by, declared before the run.
         smallest_effect: the smallest difference of the endpoint that matters, by data set.
     """
@@ -118,6 +128,7 @@ class Suite(_Strict):
     seeds: Annotated[tuple[int, ...], _By(checks.check_seeds, schemas.seeds)] = (0, 1, 2, 3, 4)
     device: Annotated[tuple[str, ...], _By(checks.check_devices, schemas.device)] = ("cpu",)
     protocol: SuiteProtocol = Field(default_factory=SuiteProtocol)
+    probes: Annotated[tuple[str, ...], _By(checks.check_probes, schemas.probes)] = ()
     endpoint: Annotated[str, _By(checks.check_endpoint, schemas.endpoint)] = DEFAULT_ENDPOINT
     smallest_effect: Annotated[
         Mapping[str, float], _By(checks.check_smallest_effect, schemas.smallest_effect)
@@ -159,10 +170,10 @@ class Suite(_Strict):
     def settings_for(self, data_name: str) -> Settings:
         """Return the protocol of a data set, before factors such as `batch_size` replace parts of it."""
         own = self.protocol.per_data.get(data_name)
-        return Settings(**{**self.protocol.given(), **(own.given() if own else {})})
+        return Settings(**{**self.protocol.given(), **(own.given() if own else {})}, probes=self.probes)
 
     def endpoint_for(self, data_name: str) -> str:
-        """Return the endpoint on a data set: accuracy and mean squared error stand for each other.
+        """Return the endpoint on a data set: a metric that its task lacks gives way to the task's main one.
 
         Example:
             >>> suite = load_suite("quick")
@@ -170,9 +181,9 @@ class Suite(_Strict):
             ('test_accuracy_at_best', 'test_mse_at_best')
         """
         task = facts_of(data_name).task
-        split, metric, *when = self.endpoint.split("_", 2)
-        metric = metric if metric in METRICS[task] else _COUNTERPART[task]
-        return "_".join([split, metric, *when])
+        metric = metric_of(self.endpoint)
+        own = metric if metric in METRICS[task] else MAIN_METRIC[task]
+        return self.endpoint.replace(metric, own)
 
     def replaced(self, *, seeds: object = None, device: object = None) -> Suite:
         """Return the same suite with other seeds or devices, as the command line gives them.
@@ -219,7 +230,7 @@ class Suite(_Strict):
                 raise MisplacedError(path, unknown("data of this suite", path[-1], known))
 
     def _check_endpoint(self) -> None:
-        metric = self.endpoint.split("_")[1]
+        metric = metric_of(self.endpoint)
         tasks = {facts_of(name).task for name in self.data_names()}
         fitting = any(metric in METRICS[task] for task in tasks)
         if self.endpoint != DEFAULT_ENDPOINT and not fitting:

@@ -5,14 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import get_args
+from typing import Any, Literal, get_args
 
-from recipebench.benchmarks.crossing import CATALOGS, SETTINGS, Axes, Inputs, LevelSpec, MisplacedError, at
+from recipebench.benchmarks import search
+from recipebench.benchmarks.combinations import (
+    CATALOGS,
+    PROBES,
+    SETTINGS,
+    Axes,
+    Inputs,
+    LastBatch,
+    LevelSpec,
+    MisplacedError,
+    Sampling,
+    at,
+)
+from recipebench.benchmarks.records import ALL_METRICS, SPLITS
 from recipebench.benchmarks.suite_file import KeyPath, show
 from recipebench.datamodules.catalog import DATA
 from recipebench.errors import RequestError, unknown
 from recipebench.levels import Catalog, Choice, Parameter, Value
-from recipebench.lightning_modules.catalog import MODELS
+from recipebench.lightning_modules.model_catalog import MODELS
 
 MAX_EPOCHS = 100_000
 MAX_BATCH_SIZE = 1_000_000
@@ -22,12 +35,8 @@ MAX_SEED = 2**32 - 1
 MAX_DEPTH_OF_MODEL = 1_000
 MAX_WIDTH = 100_000
 
-METRICS = ("loss", "accuracy", "mse", "r2")
 ENDPOINTS = tuple(
-    f"{split}_{metric}{when}"
-    for split in ("train", "validation", "test")
-    for metric in METRICS
-    for when in ("", "_at_best")
+    f"{split}_{metric}{when}" for split in SPLITS for metric in ALL_METRICS for when in ("", "_at_best")
 )
 """The columns of the records that can be the endpoint."""
 
@@ -43,18 +52,64 @@ def check_epochs(value: object) -> int:
     return _whole(value, 1, MAX_EPOCHS)
 
 
-def check_batch_size(value: object) -> int:
-    """Check a number of samples for each step."""
-    return _whole(value, 1, MAX_BATCH_SIZE)
+def check_batch_size(value: object) -> int | Literal["full"]:
+    """Check a number of samples for each step, or `full`."""
+    if value == "full":
+        return "full"
+    if type(value) is not int or not 1 <= value <= MAX_BATCH_SIZE:
+        wanted = f"a whole number from 1 to {MAX_BATCH_SIZE:,}, or full"
+        raise ValueError(f"expected {wanted}, got {show(value)}.")
+    return value
 
 
 def check_inputs(value: object) -> Inputs:
     """Check how inputs are scaled."""
-    known: tuple[Inputs, ...] = get_args(Inputs)
-    for name in known:
-        if value == name:
-            return name
-    raise ValueError(unknown("inputs", value, known))
+    found: Inputs = _one_of("inputs", value, get_args(Inputs))
+    return found
+
+
+def check_last_batch(value: object) -> LastBatch:
+    """Check what becomes of an epoch's last, shorter batch."""
+    found: LastBatch = _one_of("last_batch", value, get_args(LastBatch))
+    return found
+
+
+def check_sampling(value: object) -> Sampling:
+    """Check how an epoch draws its samples."""
+    found: Sampling = _one_of("sampling", value, get_args(Sampling))
+    return found
+
+
+def _one_of(what: str, value: object, known: tuple[str, ...]) -> Any:
+    if value not in known:
+        raise ValueError(unknown(what, value, known))
+    return value
+
+
+def check_train_samples(value: object) -> int | None:
+    """Check how many samples are trained on: a count, or `all`, which is None."""
+    if value == "all":
+        return None
+    if type(value) is not int or value < 1:
+        raise ValueError(f"expected a count of at least 1, or all, got {show(value)}.")
+    return value
+
+
+def check_label_noise(value: object) -> float:
+    """Check the share of training labels that are replaced."""
+    if type(value) not in (int, float) or not 0 <= value < 1:  # type: ignore[operator]
+        raise ValueError(f"expected a share of at least 0 and below 1, got {show(value)}.")
+    return float(value) + 0.0  # type: ignore[arg-type]
+
+
+def check_probes(value: object) -> tuple[str, ...]:
+    """Check what is measured of the layers: a list of names, in the order of `PROBES`."""
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"expected a list of {', '.join(PROBES)}, got {show(value)}.")
+    for name in value:
+        if name not in PROBES:
+            raise ValueError(unknown("probe", name, PROBES))
+    return tuple(name for name in PROBES if name in value)
 
 
 def check_validation_size(value: object) -> int | float:
@@ -152,6 +207,10 @@ _SETTING_CHECKS: dict[str, Callable[[object], object]] = {
     "epochs": check_epochs,
     "batch_size": check_batch_size,
     "inputs": check_inputs,
+    "train_samples": check_train_samples,
+    "label_noise": check_label_noise,
+    "last_batch": check_last_batch,
+    "sampling": check_sampling,
 }
 
 
@@ -207,7 +266,9 @@ def _filled(catalog: Catalog, spec: object) -> object:
 
 
 def _many(axis: str, value: object, path: KeyPath = ()) -> tuple[object, ...]:
-    """Check a list of levels or values: none of them twice, at least one."""
+    """Check a list of levels or values: none of them twice, at least one; or a rule that gives values."""
+    if isinstance(value, Mapping) and axis not in CATALOGS:
+        value = list(at(path, partial(search.values, value)))
     if not isinstance(value, list):
         raise MisplacedError(path, f"expected a list, got {show(value)}; write [...] even for one.")
     if not value:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, get_args
 
-from recipebench.benchmarks.crossing import CATALOGS, SETTINGS, Inputs
+from recipebench.benchmarks import search
+from recipebench.benchmarks.combinations import CATALOGS, PROBES, SETTINGS, Inputs, LastBatch, Sampling
 from recipebench.benchmarks.suite_checks import (
     ENDPOINTS,
     MAX_BATCH_SIZE,
@@ -41,7 +42,7 @@ def model() -> dict[str, Any]:
 
 def matrix() -> dict[str, Any]:
     """Describe `matrix`."""
-    factors = _object({axis: _list(_axis(axis)) for axis in _axes() if axis != "data"})
+    factors = _object({axis: _values(axis) for axis in _axes() if axis != "data"})
     return {"anyOf": [factors, {"type": "null"}]}
 
 
@@ -69,7 +70,32 @@ def epochs() -> dict[str, Any]:
 
 def batch_size() -> dict[str, Any]:
     """Describe `batch_size`."""
-    return _count(MAX_BATCH_SIZE)
+    return {"anyOf": [_count(MAX_BATCH_SIZE), {"const": "full"}]}
+
+
+def train_samples() -> dict[str, Any]:
+    """Describe `train_samples`."""
+    return {"anyOf": [{"type": "integer", "minimum": 1}, {"const": "all"}]}
+
+
+def label_noise() -> dict[str, Any]:
+    """Describe `label_noise`."""
+    return {"type": "number", "minimum": 0, "exclusiveMaximum": 1}
+
+
+def last_batch() -> dict[str, Any]:
+    """Describe `last_batch`."""
+    return {"enum": list(get_args(LastBatch))}
+
+
+def sampling() -> dict[str, Any]:
+    """Describe `sampling`."""
+    return {"enum": list(get_args(Sampling))}
+
+
+def probes() -> dict[str, Any]:
+    """Describe `probes`."""
+    return _list({"enum": list(PROBES)})
 
 
 def validation() -> dict[str, Any]:
@@ -104,13 +130,33 @@ def _axes() -> list[str]:
     return [*CATALOGS, *dotted, *SETTINGS]
 
 
+_SETTINGS = {
+    "epochs": epochs,
+    "batch_size": batch_size,
+    "inputs": inputs,
+    "train_samples": train_samples,
+    "label_noise": label_noise,
+    "last_batch": last_batch,
+    "sampling": sampling,
+}
+
+
+def _values(axis: str) -> dict[str, Any]:
+    """Describe the levels or values of an axis of the matrix: a list, or a rule that gives values."""
+    listed = _list(_axis(axis))
+    if axis in CATALOGS:
+        return listed
+    rule = _object({name: {"type": "object"} for name in search.RULES}, minProperties=1, maxProperties=1)
+    return {"anyOf": [listed, rule]}
+
+
 def _axis(axis: str) -> dict[str, Any]:
     """Describe one level or value of an axis."""
     if axis in CATALOGS:
         levels = {name: _level(level) for name, level in CATALOGS[axis].items()}
         return {"anyOf": [{"enum": list(levels)}, _object(levels, minProperties=1, maxProperties=1)]}
     if axis in SETTINGS:
-        return {"epochs": epochs, "batch_size": batch_size, "inputs": inputs}[axis]()
+        return _SETTINGS[axis]()
     factor, _, name = axis.partition(".")
     schema = _parameter(owner_of(factor, name)[1])
     return {key: schema[key] for key in schema if key in ("type", "items", "minItems", "enum")}
@@ -129,7 +175,9 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 def _type(parameter: Parameter) -> dict[str, Any]:
     if parameter.type is tuple:
         widths = {"type": "integer", "minimum": 1, "maximum": MAX_WIDTH}
-        return {"type": "array", "items": widths, "minItems": 1}
+        numbers = {"type": "number", **_range(parameter)}
+        items = widths if parameter.element is int else numbers
+        return {"type": "array", "items": items, "minItems": 1}
     names = {float: "number", int: "integer", str: "string", bool: "boolean"}
     choices = {"enum": list(parameter.choices)} if parameter.choices else {}
     return {"type": names[parameter.type], **choices}

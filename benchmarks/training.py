@@ -7,17 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, Trainer
 
 from recipebench import datamodules, lightning_modules
 from recipebench.benchmarks.cells import Cell
 from recipebench.benchmarks.pack_batches import PackBatches
 from recipebench.benchmarks.recorder import Recorder, Track
+from recipebench.benchmarks.stopping import stopping_rule
+from recipebench.benchmarks.transfer import adopt_features
 from recipebench.datamodules import TensorDataModule
-from recipebench.datamodules.catalog import data_key
-from recipebench.lightning_modules import SupervisedModule
+from recipebench.datamodules.catalog import Facts, data_key, facts_of
+from recipebench.lightning_modules import ScoredModule, TransferCNN
+from recipebench.lightning_modules.catalog import FACTORS
 from recipebench.lightning_modules.packed import PackedModule, obstacle
 from recipebench.seeds import seed_for
+
+OPTIONS = (
+    *("batch_size", "validation", "inputs", "seed"),
+    *("train_samples", "label_noise", "last_batch", "sampling", "augmentation"),
+)
+"""What a cell tells its data module."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +56,11 @@ def train(
     Returns:
         One result a cell, in the order given.
     """
+    if len(cells) > 1 and why_alone(cells[0]):
+        return [train([cell], data_dir, progress, keep_best=keep_best)[0] for cell in cells]
     sources = _sources(cells, data_dir)
     with torch.random.fork_rng(devices=[]):  # layers draw from the global generator before ours do
-        tracks = [_track(cell, sources[cell.seed]) for cell in cells]
-    if len(cells) > 1 and obstacle(tracks[0].module):
-        return [train([cell], data_dir, progress, keep_best=keep_best)[0] for cell in cells]
+        tracks = [_track(cell, sources[cell.seed], data_dir) for cell in cells]
     recorder = Recorder(tracks, progress, keep_best=keep_best)
     if len(cells) == 1:
         _fit_alone(cells[0], tracks[0], recorder)
@@ -62,14 +71,13 @@ def train(
 
 def why_alone(cell: Cell) -> str | None:
     """Say why a cell cannot be packed, without data and without training; None when it can."""
-    return obstacle(
-        _module(cell, task=cell.task, in_features=4, out_features=2 if cell.task == "classification" else 1)
-    )
+    with torch.random.fork_rng(devices=[]):
+        return obstacle(_module(cell, facts_of(cell.data)))
 
 
-def plain_module(cell: Cell, data_dir: Path | None) -> SupervisedModule:
+def plain_module(cell: Cell, data_dir: Path | None) -> ScoredModule:
     """Return the plain module of a cell, untrained."""
-    return _track(cell, _sources([cell], data_dir)[cell.seed]).module
+    return _track(cell, _sources([cell], data_dir)[cell.seed], data_dir).module
 
 
 def _fit_pack(
@@ -87,13 +95,13 @@ def _fit_alone(cell: Cell, track: Track, recorder: Recorder) -> None:
         _trainer(cell.epochs, recorder).fit(track.module, datamodule=track.data)
 
 
-def _trainer(epochs: int, recorder: Recorder) -> Trainer:
+def _trainer(epochs: int, *callbacks: Callback) -> Trainer:
     """Return a Trainer that only trains: the recorder evaluates, the store keeps, the runner reports."""
     return Trainer(
         max_epochs=epochs,
         accelerator="cpu",
         devices=1,
-        callbacks=[recorder],
+        callbacks=list(callbacks),
         logger=False,
         enable_progress_bar=False,
         enable_checkpointing=False,
@@ -111,32 +119,30 @@ def _sources(cells: Sequence[Cell], data_dir: Path | None) -> dict[int, TensorDa
             sources[cell.seed] = datamodules.create(
                 cell.data,
                 data_dir=data_dir,
-                batch_size=cell.batch_size,
-                validation=cell.validation,
-                inputs=cell.inputs,
-                seed=cell.seed,
+                **{name: getattr(cell, name) for name in OPTIONS if getattr(cell, name) is not None},
             )
             sources[cell.seed].setup("fit")
     return sources
 
 
-def _track(cell: Cell, data: TensorDataModule) -> Track:
-    module = _module(cell, task=data.task, in_features=data.in_features, out_features=data.out_features)
-    patience = cell.regularizer.parameters["patience"] if cell.regularizer.name == "early_stopping" else None
-    assert patience is None or isinstance(patience, int)
-    return Track(module, data, patience=patience)
+def _track(cell: Cell, data: TensorDataModule, data_dir: Path | None) -> Track:
+    module = _module(cell, data.facts)
+    if isinstance(module, TransferCNN):
+        adopt_features(module, cell, data_dir, _fit_teacher)
+    return Track(module, data, stop=stopping_rule(cell), probes=cell.probes)
 
 
-def _module(cell: Cell, *, task: str, in_features: int, out_features: int) -> SupervisedModule:
+def _fit_teacher(module: ScoredModule, data: TensorDataModule, epochs: int) -> None:
+    _trainer(epochs).fit(module, datamodule=data)
+
+
+def _module(cell: Cell, facts: Facts) -> ScoredModule:
     return lightning_modules.create(
         cell.model,
-        task=task,
-        in_features=in_features,
-        out_features=out_features,
-        activation=cell.activation,
-        initializer=cell.initializer,
-        regularizer=cell.regularizer,
-        optimizer=cell.optimizer,
+        task=facts.task,
+        in_shape=facts.shape,
+        out_features=facts.out_features,
+        **{factor: getattr(cell, factor) for factor in FACTORS},
         init_seed=seed_for("init", data_key(cell.data.name, cell.data.parameters), cell.seed),
     )
 

@@ -32,7 +32,8 @@ from recipebench.datamodules import fetch
 from recipebench.datamodules.catalog import DATA
 from recipebench.errors import RequestError, unknown
 from recipebench.levels import Catalog
-from recipebench.lightning_modules.catalog import FACTORS, MODELS
+from recipebench.lightning_modules.catalog import FACTORS
+from recipebench.lightning_modules.model_catalog import MODELS
 
 LISTS: dict[str, Catalog] = {**FACTORS, "models": MODELS, "data": DATA}
 """What `list` can list, besides suites."""

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save
 
 from recipebench.benchmarks.cells import Cell
+from recipebench.benchmarks.records import restores_best
 from recipebench.benchmarks.store_files import write_files
 from recipebench.benchmarks.training import plain_module, train
 
@@ -33,6 +34,6 @@ def _state(cell: Cell, at: str, data_dir: Path | None) -> dict[str, torch.Tensor
     if at == "start":
         return dict(plain_module(cell, data_dir).state_dict())
     (result,) = train([cell], data_dir, keep_best=True)
-    if at == "best" or cell.regularizer.name == "early_stopping":
+    if at == "best" or restores_best(cell):
         return result.track.best_state
     return dict(result.track.module.state_dict())

@@ -102,7 +102,7 @@ def measure(cells: Sequence[Cell], data_dir: Path | None, send: Send) -> dict[st
     records, history = [], []
     for result in training.train(cells, data_dir, lambda epoch: send({"kind": "epoch", "epoch": epoch})):
         track, rows, diverged_at = result.track, result.track.history, result.track.diverged_at
-        steps = -(-len(track.data.train.indices) // result.cell.batch_size)
+        steps = len(track.data.train_dataloader())
         if diverged_at is None and has_blown_up(rows[-1]):
             diverged_at, rows = steps * rows[-1]["epoch"], rows[:-1]
         records.append(

@@ -29,7 +29,8 @@ from recipebench.benchmarks import cells, environment, packs, suite, suite_check
 from recipebench.benchmarks.cli import app
 from recipebench.datamodules.catalog import DATA, FACTS, split_sizes
 from recipebench.levels import Catalog, Parameter
-from recipebench.lightning_modules.catalog import ACTIVATIONS, INITIALIZERS, MODELS, OPTIMIZERS, REGULARIZERS
+from recipebench.lightning_modules.catalog import ACTIVATIONS, INITIALIZERS, OPTIMIZERS, REGULARIZERS
+from recipebench.lightning_modules.model_catalog import MODELS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))

@@ -64,8 +64,9 @@ class Contents:
 
     @property
     def fixed(self) -> list[tuple[str, str]]:
-        """The factors with a single level, and that level."""
-        return [(f, self.levels(f)[0]) for f in self.factors if self.cells[f].nunique() == 1]
+        """The factors with a single level on every data set, and that level."""
+        same = [f for f in self.factors if f not in self.compared or self.cells[f].nunique() == 1]
+        return [(f, " / ".join(self.levels(f))) for f in same if self.levels(f) != [frames.ABSENT]]
 
     def levels(self, factor: str) -> list[str]:
         """The levels of a factor that have cells, in declared order."""

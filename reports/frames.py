@@ -18,7 +18,10 @@ ABSENT = "—"  # the label of a factor that a cell does not have: a model witho
 _RECORDS = ("cell_id", "data", "model", "seed", "status", "reason", "epochs")
 _NUMBERS = ("parameters", "steps", "pack_seconds")
 _TEXTS = ("torch", "cpu", "device")
-_MAY_VARY = ("model", "batch_size", "epochs", "inputs", "device")
+_MAY_VARY = (
+    *("model", "batch_size", "epochs", "inputs", "train_samples", "label_noise", "last_batch", "sampling"),
+    "device",
+)
 
 
 def cells(records: pd.DataFrame, suite: SuiteInfo) -> pd.DataFrame:
@@ -63,9 +66,10 @@ def factors(cells: pd.DataFrame) -> list[str]:
 
 
 def compared(cells: pd.DataFrame) -> list[str]:
-    """Return the factors that have at least two levels; the first factor if none has."""
+    """Return the factors that have at least two levels on some data set; the first factor if none has."""
     names = factors(cells)
-    return [name for name in names if cells[name].nunique() > 1] or names[:1]
+    counts = cells.groupby("data", observed=True)[names].nunique()
+    return [name for name in names if (counts[name] > 1).any()] or names[:1]
 
 
 def levels(cells: pd.DataFrame, factor: str) -> list[str]:
@@ -195,7 +199,11 @@ def _score(records: pd.DataFrame, suite: SuiteInfo) -> pd.Series[Any]:
 
 
 def _varies(records: pd.DataFrame, column: str) -> bool:
-    return column in records.columns and len(set(_hashable(records[column]))) > 1
+    """Whether a column has several values on one data set: what differs between data sets is no factor."""
+    if column not in records.columns:
+        return False
+    pairs = set(zip(records["data"], _hashable(records[column]), strict=True))
+    return len(pairs) > records["data"].nunique()
 
 
 def _column(records: pd.DataFrame, name: str) -> pd.Series[Any]:

@@ -11,7 +11,15 @@ from recipebench.reports.suite_info import Endpoint
 NO_VALUE = "\N{EN DASH}"
 DEFAULT_RATES = "at default rates, not a ranking"
 _SPLITS = {"train": "training", "validation": "validation", "test": "test"}
-_MEASURES = {"accuracy": "accuracy", "mse": "mean squared error", "r2": "R²", "loss": "loss"}
+_MEASURES = {
+    "accuracy": "accuracy",
+    "mse": "mean squared error",
+    "r2": "R²",
+    "loss": "loss",
+    "average_precision": "mean average precision",
+    "mean_return": "mean return",
+    "distance": "distance to the minimum",
+}
 
 
 def is_share(measure: str) -> bool:

@@ -23,9 +23,9 @@ def cell(**changes: Any) -> Cell:
     base = Cell(
         data=Choice("digits", {}),
         model=Choice("mlp", {"hidden": (32, 16)}),
-        activation=Choice("maxout", {"pieces": 2}),
+        activation=Choice("maxout", {"pieces": 2, "match": "units"}),
         initializer=Choice("he", {}),
-        regularizer=Choice("dropout", {"p": 0.5}),
+        regularizer=Choice("dropout", {"p": 0.5, "scaling": "inverted"}),
         optimizer=Choice("adam", {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}),
         epochs=10,
         batch_size=32,
@@ -39,6 +39,8 @@ def cell(**changes: Any) -> Cell:
     return dataclasses.replace(base, **changes)
 
 
+BATCH_NORM = {"eps": 1e-5, "momentum": 0.1, "position": "before"}
+
 FROZEN = {
     "0": (cell(), "c993e39a991dedba"),
     "1": (
@@ -49,6 +51,7 @@ FROZEN = {
             initializer=Choice("small_gaussian", {"std": 0.01}),
             regularizer=Choice("none", {}),
             optimizer=Choice("sgd", {"lr": 0.1}),
+            loss=None,
             validation=100,
             device="gpu:2",
             seed=7,
@@ -56,7 +59,7 @@ FROZEN = {
         "e54a8947214b3a33",
     ),
     "2": (
-        cell(inputs="standardized", regularizer=Choice("batch_norm", {"eps": 1e-5, "momentum": 0.1})),
+        cell(inputs="standardized", regularizer=Choice("batch_norm", BATCH_NORM)),
         "68348078a6df2060",
     ),
 }
@@ -102,6 +105,16 @@ CHANGES: list[dict[str, Any]] = [
     {"seed": 1},
     {"data_sha256": "cd" * 32},
     {"semantics": 2},
+    {"activation": Choice("maxout", {"pieces": 2, "match": "flops"})},
+    {"regularizer": Choice("dropout", {"p": 0.5, "scaling": "at_test"})},
+    {"loss": Choice("bce", {})},
+    {"schedule": Choice("cosine", {"minimum": 0.0})},
+    {"augmentation": Choice("flip", {"p": 0.5})},
+    {"train_samples": 500},
+    {"label_noise": 0.2},
+    {"last_batch": "drop"},
+    {"sampling": "replacement"},
+    {"probes": ("gradients",)},
 ]
 
 
@@ -213,9 +226,9 @@ def test_json_keeps_types(known: Cell) -> None:
 def test_broken_json_is_refused() -> None:
     good = cell().to_json()
 
-    with pytest.raises(RequestError, match=r"^cell: expected exactly the keys data, model, "):
+    with pytest.raises(RequestError, match=r"^cell: expected the keys activation, augmentation, "):
         Cell.from_json({k: v for k, v in good.items() if k != "seed"})
-    with pytest.raises(RequestError, match=r"^cell: expected exactly the keys data, model, "):
+    with pytest.raises(RequestError, match=r"^cell: expected the keys activation, augmentation, "):
         Cell.from_json({**good, "more": 1})
     with pytest.raises(RequestError, match=r"^cell: optimizer: expected name and parameters, got 'adam'"):
         Cell.from_json({**good, "optimizer": "adam"})
@@ -224,17 +237,22 @@ def test_broken_json_is_refused() -> None:
 
 
 def test_columns_are_flat() -> None:
-    assert cell(data=Choice("synthetic_regression", {"teacher": "linear"})).columns() == {
+    assert cell(data=Choice("synthetic_regression", {"teacher": "linear"}), loss=None).columns() == {
         "data": "synthetic_regression",
         "model": "mlp",
         "activation": "maxout",
         "initializer": "he",
         "regularizer": "dropout",
         "optimizer": "adam",
+        "loss": "mse",
+        "schedule": "constant",
+        "augmentation": "none",
         "data.teacher": "linear",
         "model.hidden": "32-16",
         "activation.pieces": 2,
+        "activation.match": "units",
         "regularizer.p": 0.5,
+        "regularizer.scaling": "inverted",
         "optimizer.lr": 0.001,
         "optimizer.beta1": 0.9,
         "optimizer.beta2": 0.999,
@@ -243,6 +261,10 @@ def test_columns_are_flat() -> None:
         "validation": 0.1,
         "epochs": 10,
         "inputs": "unit",
+        "train_samples": 720,
+        "label_noise": 0.0,
+        "last_batch": "keep",
+        "sampling": "shuffled",
         "device": "cpu",
         "seed": 0,
     }

@@ -71,6 +71,9 @@ def test_what_a_suite_leaves_out() -> None:
         "initializer": (Choice("he", {}),),
         "regularizer": (Choice("none", {}),),
         "optimizer": (Choice("sgd", {"lr": 0.1}),),
+        "loss": (Choice("cross_entropy", {}),),
+        "schedule": (Choice("constant", {}),),
+        "augmentation": (Choice("none", {}),),
     }
 
 
@@ -208,7 +211,7 @@ def test_the_schema_accepts_valid_suites(name: str) -> None:
     [
         {"sed": 3},
         {"name": "../x"},
-        {"data": "iris"},
+        {"data": "irises"},
         {"matrix": {"activation": "relu"}},
         {"matrix": {"activation": ["gelu"]}},
         {"matrix": {"optimizer": [{"sgd": {"lr": 0}}]}},

@@ -23,8 +23,8 @@ matrix:
 """
 LONG = "x" * 300
 KEYS = (
-    "Known: data, description, device, endpoint, exclude, include, matrix, model, name, protocol, seeds, "
-    "smallest_effect."
+    "Known: data, description, device, endpoint, exclude, include, matrix, model, name, probes, protocol, "
+    "seeds, smallest_effect."
 )
 NAME = "expected 1 to 64 of a-z, 0-9, _ and -, a letter or digit first, got"
 COUNT = "line 5: seeds: expected a count from 1 to 10,000 or a list of seeds, got"
@@ -115,7 +115,7 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "unknown data": (
         HEAD.replace("digits", "mnits"),
-        "line 2: data[0]: Unknown data 'mnits'. Known: digits, fashion_mnist, mnist, synthetic_regression. "
+        "line 2: data[0]: Unknown data 'mnits'. Known are … the nearest: mnist, … "
         "Did you mean 'mnist'?",
     ),
     "data twice": (
@@ -136,7 +136,7 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "unknown model": (
         HEAD + "model: mpl",
-        "line 5: model: Unknown model 'mpl'. Known: linear_regression, mlp",
+        "line 5: model: Unknown model 'mpl'. Known are … the nearest: mlp, mlp_scratch, … Did you mean 'mlp'?",
     ),
     "no hidden": (
         HEAD + "model: {mlp: {hidden: []}}",
@@ -169,8 +169,8 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "unknown factor": (
         HEAD + "  optimiser: [sgd]",
-        "line 5: matrix.optimiser: Unknown factor 'optimiser'. Known: activation, batch_size, epochs, "
-        "initializer, inputs, model, optimizer, regularizer. Did you mean 'optimizer'?",
+        "line 5: matrix.optimiser: Unknown factor 'optimiser'. Known: activation, augmentation, batch_size, … "
+        "Did you mean 'optimizer'?",
     ),
     "data in the matrix": (HEAD + "  data: [digits]", "The key data stands outside of the matrix."),
     "empty factor": (
@@ -191,14 +191,14 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "unknown level": (
         HEAD + "  optimizer:\n  - sgd\n  - adm",
-        "line 7: matrix.optimizer[1]: Unknown optimizer 'adm'. Known: adagrad, adam, adamw, momentum, nesterov, "
-        "rmsprop, sgd. Did you mean 'adam'?",
+        "line 7: matrix.optimizer[1]: Unknown optimizer 'adm'. Known: adagrad, adam, adamw, … "
+        "Did you mean 'adam'?",
     ),
     "long level": (HEAD + f"  optimizer: [{LONG}]", "line 5: matrix.optimizer[0]: Unknown optimizer 'xxx"),
     "no for none": (
         HEAD + "  regularizer: [no]",
-        "line 5: matrix.regularizer[0]: Unknown regularizer 'no'. Known: batch_norm, dropout, early_stopping, l1, "
-        "l2, none, weight_decay. Did you mean 'none'?",
+        "line 5: matrix.regularizer[0]: Unknown regularizer 'no'. Known: batch_norm, … "
+        "Did you mean 'none'?",
     ),
     "null for none": (
         HEAD + "  regularizer: [null]",
@@ -334,7 +334,7 @@ BAD: dict[str, tuple[str, str]] = {
     "protocol is a number": (HEAD + "protocol: 3", "line 5: protocol: expected a mapping, got 3."),
     "unknown protocol key": (
         HEAD + "protocol: {epoch: 3}",
-        "line 5: protocol.epoch: Unknown key 'epoch'. Known: batch_size, epochs, inputs, per_data, validation. "
+        "line 5: protocol.epoch: Unknown key 'epoch'. Known: batch_size, epochs, … "
         "Did you mean 'epochs'?",
     ),
     "no epochs": (HEAD + "protocol: {epochs: 0}", f"line 5: protocol.epochs: {EPOCHS} 0."),
@@ -359,7 +359,7 @@ BAD: dict[str, tuple[str, str]] = {
     "validation of nobody": (HEAD + "protocol: {validation: 1e-9}", "got 1e-09, which is 0."),
     "per_data key": (
         HEAD + "protocol:\n  per_data:\n    digits: {epoch: 3}",
-        "line 7: protocol.per_data.digits.epoch: Unknown key 'epoch'. Known: batch_size, epochs, inputs, validation.",
+        "line 7: protocol.per_data.digits.epoch: Unknown key 'epoch'. Known: batch_size, epochs, ",
     ),
     "per_data of unknown data": (
         HEAD + "protocol: {per_data: {mnits: {epochs: 3}}}",
@@ -416,7 +416,7 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "include of an unknown factor": (
         HEAD + "include: [{activaton: relu}]",
-        "line 5: include[0].activaton: Unknown factor 'activaton'. Known: activation, batch_size, data, epochs",
+        "line 5: include[0].activaton: Unknown factor 'activaton'. Known: activation, augmentation, batch_size, data",
     ),
     "include that is excluded": (
         HEAD + "include: [{activation: tanh}]\nexclude: [{activation: tanh}]",
@@ -495,7 +495,7 @@ def test_a_bad_suite_is_refused_in_one_message(text: str, message: str) -> None:
 
     got = str(caught.value)
     assert got.startswith("bad.yaml")
-    assert message in got
+    assert all(part in got for part in message.split(" … "))
     assert "\n" not in got
     assert len(got) < 700
 
@@ -513,7 +513,7 @@ def test_numbers_are_numbers_however_they_are_written(number: str) -> None:
         ({"name": "t", 3: 4}, "suite: expected names as keys, got one of type int."),
         ({"name": "t", "data": {"digits"}}, "suite: data: expected plain text, numbers, lists or mappings"),
         ({"name": "t", "seeds": 10**5000}, "suite: seeds: expected a whole number of at most 63 bits"),
-        ({"name": "t", "data": "iris", "matrix": {}}, "suite: data: Unknown data 'iris'."),
+        ({"name": "t", "data": "irises", "matrix": {}}, "suite: data: Unknown data 'irises'."),
     ],
 )
 def test_suites_from_python_are_refused_in_the_same_words(value: Any, message: str) -> None:

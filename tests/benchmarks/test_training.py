@@ -20,6 +20,7 @@ from recipebench.benchmarks.cells import Cell, expand
 from recipebench.benchmarks.packs import signature
 from recipebench.benchmarks.recorder import Track
 from recipebench.benchmarks.store import is_time_column
+from recipebench.benchmarks.stopping import without_improvement
 from recipebench.benchmarks.suite import load_suite
 from recipebench.benchmarks.training import plain_module, train, why_alone
 from recipebench.benchmarks.worker import measure
@@ -28,6 +29,7 @@ from recipebench.seeds import seed_for
 
 OPTIMIZERS = ["sgd", {"momentum": {"lr": 0.4}}, "rmsprop", "adam"]
 PENALTIES = ["none", "l1", "l2", "weight_decay", {"early_stopping": {"patience": 1}}]
+SCHEDULES = ["constant", "inverse_time", "root", {"plateau": {"patience": 0}}, "cosine"]
 REGRESSION = [{"synthetic_regression": {"n": 150}}]
 
 SUITES: dict[str, dict[str, Any]] = {
@@ -40,6 +42,30 @@ SUITES: dict[str, dict[str, Any]] = {
     "regression": {"activation": ["tanh"], "regularizer": PENALTIES, "data": REGRESSION},
     "linear_regression": {"model": ["linear_regression"], "data": REGRESSION},
     "softmax_regression": {"model": ["softmax_regression"], "regularizer": ["none", "l2"]},
+    "step": {"activation": ["step"]},
+    "hardmax": {"activation": ["hardmax"]},
+    "initializers": {"initializer": ["constant", "variance_preserving"]},
+    "dropout_at_test": {"regularizer": [{"dropout": {"scaling": "at_test"}}]},
+    "dropout_per_layer": {"regularizer": [{"dropout_per_layer": {"p": [0.2, 0.5]}}]},
+    "batch_norm_after": {"regularizer": [{"batch_norm": {"position": "after"}}]},
+    "convergence": {"regularizer": ["none", {"convergence_stopping": {"tolerance": 0.3}}]},
+    "matched_maxout": {"activation": [{"maxout": {"pieces": 3, "match": "parameters"}}]},
+    "label_smoothing": {"loss": ["label_smoothing"]},
+    "multi_margin": {"loss": ["multi_margin"]},
+    "huber": {"loss": ["huber"], "data": REGRESSION},
+    "schedules": {"schedule": SCHEDULES},
+    "momentum_forms": {"optimizer": ["momentum", "momentum_averaged", "momentum_velocity"]},
+    "noise": {"protocol": {"train_samples": 300, "label_noise": 0.2, "last_batch": "drop"}},
+    "refill": {"protocol": {"last_batch": "refill", "sampling": "replacement"}},
+    "augmented": {"augmentation": ["affine"]},
+    "standardized": {"data": ["wine"], "protocol": {"inputs": "standardized"}},
+    "probes": {"probes": ["gradients", "weights", "activations"]},
+    "cnn": {"model": [{"cnn": {"channels": [3, 5], "kernel": 3, "padding": 1, "hidden": [7]}}]},
+    "cnn_batch_norm": {
+        "model": [{"cnn": {"channels": [3], "kernel": 3, "padding": 1, "pool": "average", "hidden": [7]}}],
+        "regularizer": ["batch_norm"],
+    },
+    "logistic_regression": {"model": ["logistic_regression"], "data": ["moons"]},
 }
 
 
@@ -47,12 +73,14 @@ SUITES: dict[str, dict[str, Any]] = {
 def cells_of(name: str) -> tuple[Cell, ...]:
     """The cells of one kind, all of one signature: some can fill a pack of 32, some only one of 8."""
     given = {"model": [{"mlp": {"hidden": [7]}}], "optimizer": OPTIMIZERS, **SUITES[name]}
+    protocol = {"epochs": 4, "batch_size": 64 if "data" not in SUITES[name] else 10}
     suite = {
         "name": name,
         "data": given.pop("data", ["digits"]),
-        "matrix": given,
         "seeds": 2,
-        "protocol": {"epochs": 4, "batch_size": 64 if "data" not in SUITES[name] else 10},
+        "protocol": {**protocol, **given.pop("protocol", {})},
+        "matrix": given,
+        **({"probes": given.pop("probes")} if "probes" in given else {}),
     }
     return tuple(expand(load_suite(suite)))
 
@@ -249,7 +277,7 @@ def test_the_best_epoch_is_the_first_of_the_lowest(
 ) -> None:
     cell = cells_of("penalties")[0]
     data = datamodules.create(cell.data)
-    track = Track(plain_module(cell, None), data, patience=2)
+    track = Track(plain_module(cell, None), data, stop=without_improvement(2))
     ended = None
     for epoch, loss in enumerate(losses, start=1):
         if not track.done:
