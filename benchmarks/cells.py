@@ -137,7 +137,9 @@ class Cell:
             raise RequestError(
                 f"cell: expected the keys {', '.join(sorted(names))}, got {sorted(value)!r:.500}."
             )
-        given = {name: _choice_from_json(name, v) if name in CATALOGS else v for name, v in value.items()}
+        given: dict[str, Any] = {
+            name: _choice_from_json(name, v) if name in CATALOGS else v for name, v in value.items()
+        }
         if "probes" in given:
             given["probes"] = tuple(given["probes"])
         return cls(**given)

@@ -123,6 +123,18 @@ def _no_hidden_layer(c: Combination) -> Misfit | None:
     )
 
 
+def _not_written_out(c: Combination) -> Misfit | None:
+    for factor, known in getattr(MODELS[c.model.name], "only", {}).items():
+        choice = c.level(factor)
+        if choice and choice.name not in known:
+            return Misfit(
+                factor,
+                f"model {c.model.name} has {', '.join(known)} written out, got {factor} {choice.name}.",
+                beside="model",
+            )
+    return None
+
+
 def _own_decay(c: Combination) -> Misfit | None:
     if c.regularizer is None or c.optimizer is None or c.regularizer.name not in c.optimizer.parameters:
         return None
@@ -168,7 +180,9 @@ def _ill_shaped(c: Combination) -> Misfit | None:
         )
     if c.regularizer is None or c.regularizer.name != "dropout_per_layer":
         return None
-    problem = dropout_problem(c.regularizer.parameters["p"], layer_widths(c.model))
+    probabilities = c.regularizer.parameters["p"]
+    assert isinstance(probabilities, tuple)
+    problem = dropout_problem(probabilities, layer_widths(c.model))
     return Misfit("regularizer", problem) if problem else None
 
 
@@ -226,6 +240,7 @@ RULES: tuple[Callable[[Combination], Misfit | None], ...] = (
     _wrong_task,
     _unmet_need,
     _no_hidden_layer,
+    _not_written_out,
     _own_decay,
     _wrong_loss,
     _no_rate,

@@ -62,13 +62,16 @@ class PackBatches:
         source = self.data[0]
         raw = source.train.inputs.index_select(0, indices.reshape(-1))
         if source.inputs_are_shared:
-            return source.float_inputs(raw).unflatten(0, indices.shape)
+            shared: Tensor = source.float_inputs(raw).unflatten(0, indices.shape)
+            return shared
         each = zip(self.data, raw.unflatten(0, indices.shape).unbind(), strict=True)
         return torch.stack([data.float_inputs(x) for data, x in each])
 
     def _targets(self, indices: Tensor) -> Tensor:
         if self.data[0].targets_are_shared:
-            return self.data[0].train.targets.index_select(0, indices.reshape(-1)).unflatten(0, indices.shape)
+            gathered = self.data[0].train.targets.index_select(0, indices.reshape(-1))
+            shared: Tensor = gathered.unflatten(0, indices.shape)
+            return shared
         each = zip(self.data, indices.unbind(), strict=True)
         return torch.stack([data.train.targets.index_select(0, chosen) for data, chosen in each])
 

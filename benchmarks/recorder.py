@@ -15,7 +15,7 @@ from torch import Tensor
 
 from recipebench.benchmarks.records import SPLITS
 from recipebench.datamodules import TensorDataModule
-from recipebench.lightning_modules import ScoredModule, SupervisedModule, probes
+from recipebench.lightning_modules import RecordedModule, ScoredModule, SupervisedModule, probes
 from recipebench.lightning_modules.packed import PackedModule
 from recipebench.lightning_modules.scores import FIELDS, summarize, tally
 from recipebench.seeds import seed_for
@@ -41,7 +41,7 @@ class Track:
         probes: what is measured of the layers; see `lightning_modules.probes`.
     """
 
-    module: ScoredModule
+    module: RecordedModule
     data: TensorDataModule
     stop: Callable[[Sequence[Mapping[str, Any]], int], bool] | None = None
     probes: tuple[str, ...] = ()
@@ -103,12 +103,12 @@ class Recorder(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the untrained networks: row 0 of the history."""
         self._started = time.monotonic()
-        module = cast("ScoredModule | PackedModule", pl_module)
+        module = cast("RecordedModule | PackedModule", pl_module)
         self._measure(0, [{} for _ in self.tracks], module.learning_rates())
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the rates of the epoch's steps: at its end a schedule may have changed them already."""
-        self._rates = cast("ScoredModule | PackedModule", pl_module).learning_rates()
+        self._rates = cast("RecordedModule | PackedModule", pl_module).learning_rates()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -126,7 +126,7 @@ class Recorder(Callback):
         epoch = trainer.current_epoch + 1
         losses, penalties = torch.cat(self._losses, 1), torch.cat(self._penalties)
         self._losses, self._penalties = [], []
-        module = cast("ScoredModule | PackedModule", pl_module)
+        module = cast("RecordedModule | PackedModule", pl_module)
         self._find_diverged(losses, penalties, module.finite())
         self._steps += len(penalties)
         fits = [self._fit(t, losses[k], penalties[:, k]) for k, t in enumerate(self.tracks)]
@@ -162,7 +162,7 @@ class Recorder(Callback):
             track.history.append({**row, **score, **probe(track)})
         self.seconds = (time.monotonic() - self._started) / len(self.tracks)
 
-    def _tell(self, module: ScoredModule | PackedModule) -> None:
+    def _tell(self, module: RecordedModule | PackedModule) -> None:
         """Hand the validation losses of this epoch to schedules that follow them."""
         losses = {k: t.history[-1]["validation_loss"] for k, t in enumerate(self.tracks) if not t.done}
         if isinstance(module, PackedModule):
@@ -207,8 +207,9 @@ def evaluate(tracks: Sequence[Track], splits: Sequence[str] = SPLITS) -> list[di
 
 def _own_scores(track: Track, splits: Sequence[str]) -> dict[str, float]:
     """Score a model of a task that is not one of (input, target) pairs, as it does so itself."""
-    with _evaluating([track.module]):
-        parts = {split: track.module.score(track.data, split) for split in splits}
+    module: Any = track.module
+    with _evaluating([module]):
+        parts = {split: module.score(track.data, split) for split in splits}
     return {f"{split}_{name}": value for split, scores in parts.items() for name, value in scores.items()}
 
 
@@ -224,19 +225,20 @@ def _tallies(tracks: Sequence[Track], split: str) -> Tensor:
     part = getattr(data, split)
     indices = training_subset(data) if split == "train" else part.indices
     total = torch.zeros(len(tracks), len(FIELDS), dtype=torch.float64)
-    with _evaluating([track.module for track in tracks]):
+    modules = [cast("ScoredModule", track.module) for track in tracks]
+    with _evaluating(modules):
         for chunk in indices.split(EVALUATION_ROWS):
             inputs = data.float_inputs(part.inputs.index_select(0, chunk))
             targets = part.targets.index_select(0, chunk)
-            outputs = torch.cat([track.module(inputs) for track in tracks])
+            outputs = torch.cat([module(inputs) for module in modules])
             repeated = targets.repeat(len(tracks), *[1] * (targets.dim() - 1))
-            losses = tracks[0].module.losses(outputs, repeated)
+            losses = modules[0].losses(outputs, repeated)
             total += tally(task, outputs, repeated, losses, members=len(tracks))
     return total
 
 
 @contextmanager
-def _evaluating(modules: Sequence[ScoredModule]) -> Iterator[None]:
+def _evaluating(modules: Sequence[RecordedModule]) -> Iterator[None]:
     """Put modules in eval mode, and back; a pack's members are always in eval mode."""
     switched = [module for module in modules if module.training]
     for module in switched:

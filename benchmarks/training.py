@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from pytorch_lightning import Callback, Trainer
@@ -17,7 +18,7 @@ from recipebench.benchmarks.stopping import stopping_rule
 from recipebench.benchmarks.transfer import adopt_features
 from recipebench.datamodules import TensorDataModule
 from recipebench.datamodules.catalog import Facts, data_key, facts_of
-from recipebench.lightning_modules import ScoredModule, TransferCNN
+from recipebench.lightning_modules import RecordedModule, SupervisedModule, TransferCNN
 from recipebench.lightning_modules.catalog import FACTORS
 from recipebench.lightning_modules.packed import PackedModule, obstacle
 from recipebench.seeds import seed_for
@@ -75,7 +76,7 @@ def why_alone(cell: Cell) -> str | None:
         return obstacle(_module(cell, facts_of(cell.data)))
 
 
-def plain_module(cell: Cell, data_dir: Path | None) -> ScoredModule:
+def plain_module(cell: Cell, data_dir: Path | None) -> RecordedModule:
     """Return the plain module of a cell, untrained."""
     return _track(cell, _sources([cell], data_dir)[cell.seed], data_dir).module
 
@@ -83,7 +84,8 @@ def plain_module(cell: Cell, data_dir: Path | None) -> ScoredModule:
 def _fit_pack(
     cells: Sequence[Cell], sources: dict[int, TensorDataModule], tracks: Sequence[Track], recorder: Recorder
 ) -> None:
-    module = PackedModule([track.module for track in tracks], [_noise_seed(cell) for cell in cells])
+    members = [cast("SupervisedModule", track.module) for track in tracks]
+    module = PackedModule(members, [_noise_seed(cell) for cell in cells])
     places = {seed: place for place, seed in enumerate(sources)}
     batches = PackBatches(list(sources.values()), [places[cell.seed] for cell in cells])
     _trainer(cells[0].epochs, recorder).fit(module, train_dataloaders=batches)
@@ -132,11 +134,11 @@ def _track(cell: Cell, data: TensorDataModule, data_dir: Path | None) -> Track:
     return Track(module, data, stop=stopping_rule(cell), probes=cell.probes)
 
 
-def _fit_teacher(module: ScoredModule, data: TensorDataModule, epochs: int) -> None:
+def _fit_teacher(module: RecordedModule, data: TensorDataModule, epochs: int) -> None:
     _trainer(epochs).fit(module, datamodule=data)
 
 
-def _module(cell: Cell, facts: Facts) -> ScoredModule:
+def _module(cell: Cell, facts: Facts) -> RecordedModule:
     return lightning_modules.create(
         cell.model,
         task=facts.task,

@@ -19,18 +19,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import typer
 import yaml
 
-from recipebench.benchmarks import cells, environment, packs, suite, suite_checks
+from recipebench.benchmarks import cells, environment, packs, suite
 from recipebench.benchmarks.cli import app
-from recipebench.datamodules.catalog import DATA, FACTS, split_sizes
-from recipebench.levels import Catalog, Parameter
-from recipebench.lightning_modules.catalog import ACTIVATIONS, INITIALIZERS, OPTIMIZERS, REGULARIZERS
-from recipebench.lightning_modules.model_catalog import MODELS
+from recipebench.benchmarks.combinations import RECIPE
+from recipebench.benchmarks.records import MAIN_METRIC, METRICS
+from recipebench.datamodules.catalog import DATA, FACTS, facts_of, split_sizes
+from recipebench.levels import Catalog, Level, Parameter
+from recipebench.lightning_modules.model_catalog import MODELS, NEEDS, ModelLevel
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -72,16 +74,18 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _levels(catalog: Catalog) -> str:
     rows = [
-        (
-            f"`{level.name}`",
-            level.summary,
-            f"`{level.formula}`" if level.formula else "",
-            "<br>".join(map(_parameter, level.parameters)),
-            level.source,
-        )
+        (_code(level.name), level.summary, _code(level.formula), _parameters(level), level.source)
         for level in catalog.values()
     ]
     return table(("level", "what it does", "formula", "hyper-parameters and defaults", "source"), rows)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def _parameters(level: Level) -> str:
+    return "<br>".join(map(_parameter, level.parameters))
 
 
 def _parameter(parameter: Parameter) -> str:
@@ -89,22 +93,105 @@ def _parameter(parameter: Parameter) -> str:
     return f"`{parameter.name}: {default}` {parameter.summary.rstrip('.').lower()}"
 
 
+def _models() -> str:
+    rows = []
+    for name, level in MODELS.items():
+        assert isinstance(level, ModelLevel)
+        rows.append(
+            (
+                _code(name),
+                level.summary,
+                ", ".join(level.tasks),
+                _fitting(level),
+                _factors(level),
+                ", ".join(NEEDS[need][0] for need in level.needs),
+            )
+        )
+    return table(("model", "what it is", "task", "fitted", "responds to", "needs"), rows)
+
+
+def _fitting(level: ModelLevel) -> str:
+    if level.one_pass:
+        return "in one pass"
+    return "by an optimizer" if "optimizer" in level.factors else "by a rule of its own"
+
+
+def _factors(level: ModelLevel) -> str:
+    """Name the factors of a model, or those that it lacks where they are fewer."""
+    lacking = [factor for factor in RECIPE if factor not in level.factors]
+    if not lacking:
+        return "all factors"
+    if not level.factors:
+        return "none"
+    if len(lacking) < len(level.factors):
+        return f"all but {', '.join(lacking)}"
+    return ", ".join(map(partial(_factor, level), level.factors))
+
+
+def _factor(level: ModelLevel, factor: str) -> str:
+    known = level.only.get(factor)
+    return f"{factor} ({', '.join(known)})" if known else factor
+
+
+def _details(catalog: Catalog) -> str:
+    rows = [
+        (_code(level.name), _code(level.formula), _parameters(level), level.source)
+        for level in catalog.values()
+    ]
+    return table((catalog.kind, "formula", "hyper-parameters and defaults", "source"), rows)
+
+
 def _data() -> str:
     rows = []
     for name, level in DATA.items():
-        facts, sizes = FACTS[name], split_sizes(DATA.choose(name))
-        rows.append(
-            (
-                f"`{name}`",
-                level.summary,
-                facts.task,
-                f"{sizes.train:,} / {sizes.validation:,} / {sizes.test:,}",
-                "nothing" if not facts.files else f"{sum(f.size for f in facts.files) / 2**20:.0f} MiB",
-                facts.license,
-            )
-        )
-    header = ("name", "what it is", "task", "train / validation / test", "download", "license")
+        facts = FACTS[name]
+        rows.append((_code(name), level.summary, facts.task, _sample(name), _size(name), _download(name)))
+    header = ("data", "what it is", "task", "one sample", "train / validation / test", "download")
     return table(header, rows)
+
+
+def _sample(name: str) -> str:
+    """Say what one sample is, and what is to be told of it."""
+    facts = FACTS[name]
+    shape = " × ".join(map(str, facts.shape))
+    numbers = f"{shape} pixels" if len(facts.shape) == 3 else f"{shape} number{'s' * (facts.shape != (1,))}"
+    if facts.classes:
+        return f"{numbers}, {facts.classes} classes"
+    return f"{numbers}, {facts.actions} actions" if facts.actions else numbers
+
+
+def _size(name: str) -> str:
+    """Say how many samples there are; what has none is walked or played by steps."""
+    choice = DATA.choose(name)
+    if "steps_per_epoch" in choice.parameters:
+        return f"{choice.parameters['steps_per_epoch']} steps an epoch"
+    sizes = split_sizes(choice)
+    return f"{sizes.train:,} / {sizes.validation:,} / {sizes.test:,}"
+
+
+def _download(name: str) -> str:
+    files = facts_of(DATA.choose(name)).files
+    return f"{sum(file.size for file in files) / 2**20:.0f} MiB" if files else "nothing"
+
+
+def _origins() -> str:
+    rows = [(_code(name), facts.license, facts.source, facts.citation) for name, facts in FACTS.items()]
+    return table(("data", "license", "from", "cite"), rows)
+
+
+def _by_task() -> str:
+    rows = []
+    for task in METRICS:
+        names = [[n for n, level in catalog.items() if task in level.tasks] for catalog in (DATA, MODELS)]
+        rows.append((task, *(", ".join(map(_code, found)) for found in names)))
+    return table(("task", "data", "models"), rows)
+
+
+def _metrics() -> str:
+    rows = [
+        (task, ", ".join(map(_code, metrics)), _code(MAIN_METRIC[task])) for task, metrics in METRICS.items()
+    ]
+    return table(("task", "metrics of every split", "stands in for an endpoint of another task"), rows)
 
 
 def _suites() -> str:
@@ -112,12 +199,23 @@ def _suites() -> str:
     for name in suite.shipped():
         loaded = suite.load_suite(name)
         planned = list(cells.expand(loaded))
-        rows.append((f"`{name}`", loaded.description, f"{len(planned):,}", ", ".join(loaded.data_names())))
-    return table(("suite", "question", "cells", "data"), rows)
+        data = ", ".join(loaded.data_names())
+        rows.append((_code(name), loaded.description, f"{len(planned):,}", data))
+    return table(("suite", "what is trained", "cells", "data"), rows)
 
 
-def _endpoints() -> str:
-    return ", ".join(f"`{name}`" for name in suite_checks.ENDPOINTS) + "."
+def question(name: str) -> str:
+    """Return the question of a shipped suite, as its opening comment asks it."""
+    opening = suite.shipped()[name].read_text(encoding="utf-8").partition("\n")[0]
+    found = re.fullmatch(rf"# {name}: (.+\?)", opening)
+    if not found:
+        sys.exit(f"{name}.yaml: expected the first line `# {name}: <a question?>`, got {opening!r}.")
+    return found[1][0].upper() + found[1][1:]
+
+
+def _questions() -> str:
+    rows = [(_code(f"recipebench run {name}"), question(name)) for name in suite.shipped()]
+    return table(("suite", "question"), rows)
 
 
 def _commands() -> str:
@@ -133,16 +231,14 @@ def _commands() -> str:
 
 
 def _counts() -> str:
-    counted = {
-        "activations": ACTIVATIONS,
-        "initializers": INITIALIZERS,
-        "regularizers": REGULARIZERS,
-        "optimizers": OPTIMIZERS,
-        "models": MODELS,
-        "data sets": DATA,
-    }
+    counted = {_plural(factor): catalog for factor, catalog in RECIPE.items()}
+    counted |= {"models": MODELS, "data sets": DATA}
     *most, last = [f"{len(catalog)} {name}" for name, catalog in counted.items()]
     return f"On board: {', '.join(most)} and {last}; `recipebench list` tells each one's formula and source."
+
+
+def _plural(factor: str) -> str:
+    return f"{factor}es" if factor.endswith("s") else f"{factor}s"
 
 
 def example_suite() -> dict[str, Any]:
@@ -155,10 +251,7 @@ def example_suite() -> dict[str, Any]:
 
 def _example() -> str:
     planned = list(cells.expand(suite.load_suite(example_suite())))
-    recipes = {
-        tuple(c.columns()[f] for f in ("activation", "initializer", "regularizer", "optimizer"))
-        for c in planned
-    }
+    recipes = {tuple(c.columns()[f] for f in RECIPE if f != "loss") for c in planned}
     data = {cell.data.name for cell in planned}
     seeds = {cell.seed for cell in planned}
     return (
@@ -224,14 +317,16 @@ def _speed() -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    "activations": lambda: _levels(ACTIVATIONS),
-    "initializers": lambda: _levels(INITIALIZERS),
-    "regularizers": lambda: _levels(REGULARIZERS),
-    "optimizers": lambda: _levels(OPTIMIZERS),
-    "models": lambda: _levels(MODELS),
+    **{_plural(factor): partial(_levels, catalog) for factor, catalog in RECIPE.items()},
+    "models": _models,
+    "model details": partial(_details, MODELS),
     "data": _data,
+    "data details": partial(_details, DATA),
+    "data origins": _origins,
+    "by task": _by_task,
+    "metrics": _metrics,
     "suites": _suites,
-    "endpoints": _endpoints,
+    "questions": _questions,
     "commands": _commands,
     "counts": _counts,
     "example": _example,

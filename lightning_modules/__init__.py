@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from recipebench.lightning_modules.logistic_regression_newton import (
         LogisticRegressionNewton as LogisticRegressionNewton,
     )
+    from recipebench.lightning_modules.losses import LOSSES as LOSSES
     from recipebench.lightning_modules.margin_classifier import MarginClassifier as MarginClassifier
     from recipebench.lightning_modules.maxout_net import MaxoutNet as MaxoutNet
     from recipebench.lightning_modules.mlp import MLP as MLP
@@ -59,7 +60,9 @@ if TYPE_CHECKING:
     from recipebench.lightning_modules.probes import gradient_flow as gradient_flow
     from recipebench.lightning_modules.probes import probe as probe
     from recipebench.lightning_modules.rcnn import RCNN as RCNN
+    from recipebench.lightning_modules.recorded import RecordedModule as RecordedModule
     from recipebench.lightning_modules.replay_buffer import ReplayBuffer as ReplayBuffer
+    from recipebench.lightning_modules.schedules import SCHEDULES as SCHEDULES
     from recipebench.lightning_modules.scored import ScoredModule as ScoredModule
     from recipebench.lightning_modules.softmax_regression import SoftmaxRegression as SoftmaxRegression
     from recipebench.lightning_modules.softmax_regression_scratch import (
@@ -78,11 +81,14 @@ _HOMES = {
     "LinearRegression": "linear_regression",
     "MLP": "mlp",
     "SoftmaxRegression": "softmax_regression",
+    "RecordedModule": "recorded",
     "ScoredModule": "scored",
     "SupervisedModule": "supervised",
     "ACTIVATIONS": "activations",
     "INITIALIZERS": "initializers",
     "OPTIMIZERS": "optimizers",
+    "LOSSES": "losses",
+    "SCHEDULES": "schedules",
     "MODELS": "models",
     "create": "models",
     "LinearRegressionClosedForm": "linear_regression_closed_form",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from torch import nn
+from torch import Tensor, nn
 
 from recipebench.lightning_modules.supervised import Spec, SupervisedModule
 
@@ -49,3 +49,13 @@ class LinearRegression(SupervisedModule):
             schedule=schedule,
             init_seed=init_seed,
         )
+
+    @property
+    def weight(self) -> Tensor:
+        """The weights w, (1, in_features), as the forms from scratch and in closed form have them."""
+        return self.weights()[0]
+
+    @property
+    def bias(self) -> Tensor:
+        """The bias b, (1,)."""
+        return self.network.get_parameter("output.bias")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from recipebench.levels import Catalog, Choice, Level, Parameter
@@ -25,12 +25,14 @@ class ModelLevel(Level):
         hidden_layers: whether it has hidden layers, where an activation, dropout or batch norm has a place.
         needs: what it asks of the data, keys of `NEEDS`.
         one_pass: whether one pass over the data fits it, and later epochs change nothing.
+        only: the levels of a factor that a model from scratch has written out; it refuses the others.
     """
 
     factors: tuple[str, ...] = ("activation", *TRAINED)
     hidden_layers: bool = True
     needs: tuple[str, ...] = ()
     one_pass: bool = False
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class DataFacts(Protocol):
@@ -139,6 +141,7 @@ _HIDDEN_AFTER_MAPS = Parameter(
     summary="units of each hidden linear layer after the convolutions",
     structural=True,
 )
+
 
 def _count(name: str, default: int, summary: str) -> Parameter:
     return Parameter(name=name, type=int, default=default, summary=summary, minimum=1, maximum=10_000_000)
@@ -482,10 +485,10 @@ MODELS = Catalog(
                     minimum=0,
                     maximum=1,
                 ),
-                _count("buffer", 50_000, "transitions that are remembered"),
+                _count("buffer", 200_000, "transitions that are remembered"),
                 _count("learning_starts", 1000, "transitions of random actions before the first step"),
-                _count("actions_per_step", 1, "actions between two gradient steps"),
-                _count("target_every", 250, "gradient steps between two copies to the target network"),
+                _count("actions_per_step", 4, "actions between two gradient steps"),
+                _count("target_every", 200, "gradient steps between two copies to the target network"),
                 Parameter(
                     name="double",
                     type=bool,
@@ -494,7 +497,7 @@ MODELS = Catalog(
                 ),
                 _share("epsilon_start", 1.0, "share of random actions at first"),
                 _share("epsilon_end", 0.05, "share of random actions in the end"),
-                _count("epsilon_steps", 10_000, "actions over which that share falls, in a line"),
+                _count("epsilon_steps", 40_000, "actions over which that share falls, in a line"),
             ),
             tasks=("control",),
             factors=("activation", "initializer", "optimizer", "schedule"),
@@ -521,6 +524,7 @@ MODELS = Catalog(
         ),
         ModelLevel(
             name="linear_regression_scratch",
+            only={"optimizer": ("sgd",)},
             summary="Linear regression with forward pass, gradient and step written out by hand.",
             formula="y = w x + b; w <- w - lr (2 / n) (y - t) X, n samples in the batch",
             source=f"{D2L}, linear neural networks (from scratch)",
@@ -530,6 +534,7 @@ MODELS = Catalog(
         ),
         ModelLevel(
             name="softmax_regression_scratch",
+            only={"optimizer": ("sgd",)},
             summary="Softmax regression with softmax, cross-entropy, gradient and step written out by hand.",
             formula="p = softmax(W x + b); W <- W - lr (1 / n) (p - t) X, t one-hot",
             source=f"{D2L}, linear neural networks (from scratch)",
@@ -547,6 +552,7 @@ MODELS = Catalog(
         ),
         ModelLevel(
             name="mlp_scratch",
+            only={"optimizer": ("sgd",), "activation": ("sigmoid", "tanh", "relu")},
             summary="The network of mlp with backpropagation written out, layer by layer.",
             formula="dz = da g'(z); dW = dz^T a, db = sum of dz, da = dz W, from the last layer to the first",
             source=f"{SAITO}, backpropagation",

@@ -32,14 +32,14 @@ from recipebench.lightning_modules.perceptron import Perceptron
 from recipebench.lightning_modules.point import Point
 from recipebench.lightning_modules.polynomial_regression import PolynomialRegression
 from recipebench.lightning_modules.rcnn import RCNN
-from recipebench.lightning_modules.scored import ScoredModule
+from recipebench.lightning_modules.recorded import RecordedModule
 from recipebench.lightning_modules.softmax_regression import SoftmaxRegression
 from recipebench.lightning_modules.softmax_regression_scratch import SoftmaxRegressionScratch
 from recipebench.lightning_modules.sum_of_sigmoids import SumOfSigmoids
 from recipebench.lightning_modules.transfer import TransferCNN
 from recipebench.lightning_modules.two_box_bayes import TwoBoxBayes
 
-MODELS: dict[str, type[ScoredModule]] = {
+MODELS: dict[str, type[RecordedModule]] = {
     "linear_regression": LinearRegression,
     "softmax_regression": SoftmaxRegression,
     "mlp": MLP,
@@ -56,7 +56,7 @@ MODELS: dict[str, type[ScoredModule]] = {
     "naive_bayes_bernoulli": NaiveBayesBernoulli,
     "k_nearest_neighbors": KNearestNeighbors,
     "moving_average": MovingAverage,
-    "dqn": DQN,  # type: ignore[dict-item]  # scores itself, see `DQN.score`
+    "dqn": DQN,
     "perceptron": Perceptron,
     "linear_regression_scratch": LinearRegressionScratch,
     "softmax_regression_scratch": SoftmaxRegressionScratch,
@@ -68,8 +68,8 @@ MODELS: dict[str, type[ScoredModule]] = {
     "deep_linear_net": DeepLinearNet,
     "deep_stack": DeepStack,
     "maxout_net": MaxoutNet,
-    "point": Point,  # type: ignore[dict-item]  # has no samples
-    "rcnn": RCNN,  # type: ignore[dict-item]  # scores itself, see `RCNN.score`
+    "point": Point,
+    "rcnn": RCNN,
 }
 """Every model by name."""
 
@@ -82,7 +82,7 @@ def create(
     out_features: int,
     init_seed: int,
     **recipe: Choice | None,
-) -> ScoredModule:
+) -> RecordedModule:
     """Build the module of a recipe; of all that is known, each model takes what its signature names.
 
     Args:
@@ -105,7 +105,7 @@ def create(
         "init_seed": init_seed,
         **recipe,
     }
-    make: Callable[..., ScoredModule] = MODELS[model.name]
+    make: Callable[..., RecordedModule] = MODELS[model.name]
     taken = inspect.signature(make).parameters
     named = {name: value for name, value in values.items() if name in taken and value is not None}
     return make(**named, **model.parameters)

@@ -6,16 +6,14 @@ Sources: Ng, Improving Deep Neural Networks, 3.11 (the TensorFlow listing, as a 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from recipebench.errors import RequestError, unknown
 from recipebench.lightning_modules.catalog import OPTIMIZERS, SCHEDULES
-from recipebench.lightning_modules.optimizers import OPTIMIZERS as OPTIMIZER_FACTORIES
-from recipebench.lightning_modules.schedules import make_scheduler
+from recipebench.lightning_modules.recorded import SteppedModule
 from recipebench.lightning_modules.supervised import Spec
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ SPLITS = ("train", "validation", "test")
 """What a score can be asked for; on a surface all are the same."""
 
 
-class Point(LightningModule):
+class Point(SteppedModule):
     """w, stepped by any optimizer down the gradient of f(w), f being the surface of the data module.
 
     It is put on the start of the surface that it first meets, in training or to be scored.
@@ -87,7 +85,7 @@ class Point(LightningModule):
         return {"loss": value, "losses": value.detach().unsqueeze(0), "penalty": torch.zeros(())}
 
     def score(self, data: SurfaceDataModule, split: str) -> dict[str, float]:
-        """Return `loss`, f(w), and `distance`, ||w - w*|| to the nearest minimum.
+        """Return `loss`, f(w), and `distance`, ||w - w*|| to the nearest minimum, both in float64.
 
         Args:
             data: the surface.
@@ -108,33 +106,10 @@ class Point(LightningModule):
         """Log `test_loss` and `test_distance`."""
         self._log("test", batch)
 
-    def finite(self) -> Tensor:
-        """Return whether w is finite, (1,) bool."""
-        return torch.isfinite(self.w).all().unsqueeze(0)
-
-    def learning_rate(self) -> float | None:
-        """Return the rate of the steps of this epoch, as the schedule has it; before a fit the first one."""
-        optimizers = self.trainer.optimizers if self._trainer else []
-        rate: Any = optimizers[0].param_groups[0]["lr"] if optimizers else self.optimizer.parameters.get("lr")
-        return None if rate is None else float(rate)
-
-    def learning_rates(self) -> list[float | None]:
-        """Return the learning rate as a list of one."""
-        return [self.learning_rate()]
-
-    def configure_optimizers(self) -> Any:
-        """Return the stock torch optimizer of the recipe, and its schedule if it has one."""
-        options: dict[str, Any] = dict(self.optimizer.parameters)
-        optimizer = OPTIMIZER_FACTORIES[self.optimizer.name](self.parameters(), **options)
-        scheduler = make_scheduler(self.schedule, optimizer, self.trainer.max_epochs or 1)
-        if scheduler is None:
-            return optimizer
-        settings = {"scheduler": scheduler, "interval": "epoch", "monitor": "validation_loss"}
-        return {"optimizer": optimizer, "lr_scheduler": settings}
-
     @torch.no_grad()
     def _scores(self, surface: Surface) -> dict[str, float]:
-        return {"loss": float(self(surface)), "distance": float(surface.distance(self.w))}
+        self.place(surface)
+        return {"loss": float(surface(self.w.double())), "distance": float(surface.distance(self.w))}
 
     def _log(self, split: str, surface: Surface) -> None:
         scores = {f"{split}_{name}": value for name, value in self._scores(surface).items()}

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
@@ -22,9 +21,8 @@ from recipebench.errors import RequestError
 from recipebench.lightning_modules.boxes import areas, clip, decode, nms
 from recipebench.lightning_modules.catalog import INITIALIZERS, OPTIMIZERS, SCHEDULES
 from recipebench.lightning_modules.detection_scores import MeanAveragePrecision
-from recipebench.lightning_modules.initializers import initialize
+from recipebench.lightning_modules.initializers import initialize_network
 from recipebench.lightning_modules.model_catalog import MODELS
-from recipebench.lightning_modules.optimizers import OPTIMIZERS as OPTIMIZER_FACTORIES
 from recipebench.lightning_modules.rcnn_regions import (
     Look,
     crop_regions,
@@ -33,7 +31,7 @@ from recipebench.lightning_modules.rcnn_regions import (
     proposals,
     with_truth,
 )
-from recipebench.lightning_modules.schedules import make_scheduler
+from recipebench.lightning_modules.recorded import SteppedModule
 from recipebench.lightning_modules.supervised import Spec
 
 if TYPE_CHECKING:
@@ -49,7 +47,7 @@ EVALUATION_IMAGES = 16
 """Images that are evaluated at a time."""
 
 
-class RCNN(LightningModule):
+class RCNN(SteppedModule):
     """A detector: class-independent regions, each cropped, resized, classified and moved.
 
     1. `propose` finds regions in the image alone. 2. Each is cropped with some context and resized to a
@@ -196,38 +194,10 @@ class RCNN(LightningModule):
         """Log `test_loss` and `test_average_precision`."""
         self.log_dict({f"test_{name}": value for name, value in self._scores().items()})
 
-    def finite(self) -> Tensor:
-        """Return whether all parameters are finite, (1,) bool."""
-        return torch.stack([torch.isfinite(p).all() for p in self.parameters()]).all().unsqueeze(0)
-
-    def learning_rate(self) -> float | None:
-        """Return the rate of the steps of this epoch, as the schedule has it; before a fit the first one."""
-        optimizers = self.trainer.optimizers if self._trainer else []
-        options: dict[str, Any] = (
-            optimizers[0].param_groups[0] if optimizers else dict(self.optimizer.parameters)
-        )
-        rate = options.get("lr")
-        return None if rate is None else float(rate)
-
-    def learning_rates(self) -> list[float | None]:
-        """Return the learning rate as a list of one."""
-        return [self.learning_rate()]
-
-    def configure_optimizers(self) -> Any:
-        """Return the stock torch optimizer with the recipe's hyper-parameters, and its schedule if any."""
-        options: dict[str, Any] = dict(self.optimizer.parameters)
-        optimizer = OPTIMIZER_FACTORIES[self.optimizer.name](self.parameters(), **options)
-        scheduler = make_scheduler(self.schedule, optimizer, self.trainer.max_epochs or 1)
-        if scheduler is None:
-            return optimizer
-        settings = {"scheduler": scheduler, "interval": "epoch", "monitor": "validation_loss"}
-        return {"optimizer": optimizer, "lr_scheduler": settings}
-
     def _initialize(self, seed: int) -> None:
-        options: dict[str, Any] = dict(self.initializer.parameters)
-        for name, layer in self.named_modules():
-            if isinstance(layer, nn.Linear | nn.Conv2d):
-                initialize(layer, name, initializer=self.initializer.name, seed=seed, **options)
+        for head in ("scorer", "regressor"):  # both read the features, which are drawn alike twice
+            path = OrderedDict([("features", self.features), (head, getattr(self, head))])
+            initialize_network(nn.Sequential(path), self.initializer, seed)
 
     def _look(self, images: Tensor, regions: Sequence[Tensor]) -> list[Look]:
         scores, offsets = self(crop_regions(images, regions, self.crop))

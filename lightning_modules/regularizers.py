@@ -257,12 +257,12 @@ LAYERS: dict[str, Callable[..., nn.Module | list[nn.Module]]] = {
 }
 """Regularizers that put layers into the network."""
 
-LAYER_TYPES: dict[str, type[nn.Module]] = {
-    "dropout": nn.Dropout,
-    "dropout_per_layer": nn.Dropout,
-    "batch_norm": nn.BatchNorm1d,
+LAYER_TYPES: dict[str, tuple[type[nn.Module], ...]] = {
+    "dropout": (nn.Dropout,),
+    "dropout_per_layer": (nn.Dropout,),
+    "batch_norm": (nn.BatchNorm1d, nn.BatchNorm2d),
 }
-"""The types of these layers: a network that is to be so regularized must have one."""
+"""The types of these layers: a network that is to be so regularized must have one of them."""
 
 CALLBACKS: dict[str, Callable[..., list[Callback]]] = {
     "early_stopping": early_stopping,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable
 from functools import partial
 
@@ -11,14 +12,14 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 from recipebench.errors import RequestError
 from recipebench.levels import Choice
 from recipebench.lightning_modules.schedule_rules import (
+    MEASURED,
     PLATEAU_THRESHOLD,
     RULES,
-    plateau,
     schedule_problem,
 )
 
-SCHEDULES: dict[str, Callable[..., float]] = {**RULES, "plateau": plateau}
-"""Every schedule by name: pure functions of the epoch, or of the losses so far; see `schedule_rules`."""
+SCHEDULES: ChainMap[str, Callable[..., float]] = ChainMap(RULES, MEASURED)
+"""Every schedule by name, see `schedule_rules`; one that is added here is a rule of the epoch."""
 
 
 def make_scheduler(

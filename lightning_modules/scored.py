@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-import torch
-from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from recipebench.errors import RequestError, unknown
 from recipebench.lightning_modules.losses import LOSSES
+from recipebench.lightning_modules.recorded import RecordedModule
 from recipebench.lightning_modules.scores import Scores
 
 TASK_LOSSES = {"classification": "cross_entropy", "regression": "mse"}
 """The tasks, and the loss that is measured in each unless a module says otherwise."""
 
 
-class ScoredModule(LightningModule):
+class ScoredModule(RecordedModule):
     """A model of (input, target) pairs that validation and test batches are scored with.
 
     Args:
@@ -50,19 +49,6 @@ class ScoredModule(LightningModule):
         """
         losses: Tensor = LOSSES[TASK_LOSSES[self.task]](outputs, targets)
         return losses
-
-    def learning_rate(self) -> float | None:
-        """Return the rate of the steps that come next; None where nothing is stepped."""
-        return None
-
-    def learning_rates(self) -> list[float | None]:
-        """Return the learning rate as a list of one; a pack returns one for each member."""
-        return [self.learning_rate()]
-
-    def finite(self) -> Tensor:
-        """Return whether all parameters are finite, (1,) bool; a pack returns one value a member."""
-        checks = [torch.isfinite(p).all() for p in self.parameters()]
-        return torch.stack([*checks, torch.tensor(True)]).all().unsqueeze(0)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Add a batch to the validation scores."""

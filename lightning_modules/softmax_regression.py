@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from torch import nn
+from torch import Tensor, nn
 
 from recipebench.lightning_modules.supervised import Spec, SupervisedModule
 
@@ -51,3 +51,13 @@ class SoftmaxRegression(SupervisedModule):
             schedule=schedule,
             init_seed=init_seed,
         )
+
+    @property
+    def weight(self) -> Tensor:
+        """The weights W, (out_features, in_features), as the form from scratch has them."""
+        return self.weights()[0]
+
+    @property
+    def bias(self) -> Tensor:
+        """The bias b, (out_features,)."""
+        return self.network.get_parameter("output.bias")

@@ -22,15 +22,14 @@ from recipebench.lightning_modules.catalog import (
 )
 from recipebench.lightning_modules.initializers import initialize_network
 from recipebench.lightning_modules.losses import LOSSES as LOSS_FUNCTIONS
-from recipebench.lightning_modules.optimizers import OPTIMIZERS as OPTIMIZER_FACTORIES
-from recipebench.lightning_modules.schedules import make_scheduler
+from recipebench.lightning_modules.recorded import SteppedModule
 from recipebench.lightning_modules.scored import ScoredModule
 
 Spec = str | Mapping[str, Any] | Choice
 """A level by name, `{name: {hyper-parameter: value}}`, or a `Choice`."""
 
 
-class SupervisedModule(ScoredModule):
+class SupervisedModule(SteppedModule, ScoredModule):
     """A network with its loss, penalty and optimizer: the plain way to train, and the measure of packs.
 
     Args:
@@ -103,12 +102,6 @@ class SupervisedModule(ScoredModule):
         kinds = (nn.Linear, nn.Conv2d)
         return [layer.weight for layer in self.network.modules() if isinstance(layer, kinds)]
 
-    def learning_rate(self) -> float | None:
-        """Return the rate of the steps of this epoch, as the schedule has it; before a fit the first one."""
-        optimizers = self.trainer.optimizers if self._trainer else []
-        rate = optimizers[0].param_groups[0]["lr"] if optimizers else self.optimizer.parameters.get("lr")
-        return None if rate is None else float(rate)
-
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Return the mean loss plus penalty to minimize, and for the record the losses and the penalty."""
         inputs, targets = batch
@@ -116,26 +109,12 @@ class SupervisedModule(ScoredModule):
         penalty = self.penalty()
         return {"loss": losses.mean() + penalty, "losses": losses.detach(), "penalty": penalty.detach()}
 
-    def configure_optimizers(self) -> Any:
-        """Return the stock torch optimizer with the recipe's hyper-parameters, and its schedule, if any.
-
-        A schedule that follows the validation loss steps on `validation_loss`, as validation logs it.
-        """
-        make = OPTIMIZER_FACTORIES[self.optimizer.name]
-        trained = [p for p in self.parameters() if p.requires_grad]
-        optimizer = make(trained, **self.optimizer_options())
-        scheduler = make_scheduler(self.schedule, optimizer, self.trainer.max_epochs or 1)
-        if scheduler is None:
-            return optimizer
-        settings = {"scheduler": scheduler, "interval": "epoch", "monitor": "validation_loss"}
-        return {"optimizer": optimizer, "lr_scheduler": settings}
-
     def optimizer_options(self) -> dict[str, Any]:
         """Return the optimizer's hyper-parameters, a regularizer's option such as weight decay included.
 
         The regularizer's strength replaces a decay that the optimizer has by itself (AdamW's).
         """
-        options = dict(self.optimizer.parameters)
+        options = super().optimizer_options()
         if option := regularizers.OPTIMIZER_OPTIONS.get(self.regularizer.name):
             options[self.regularizer.name] = self.regularizer.parameters[option]
         return options
@@ -155,5 +134,5 @@ class SupervisedModule(ScoredModule):
         if needed and not any(isinstance(layer, needed) for layer in self.network.modules()):
             raise RequestError(
                 f"regularizer {self.regularizer.name}: expected a network with hidden layers that hold "
-                f"{needed.__name__}, got one without."
+                f"{' or '.join(kind.__name__ for kind in needed)}, got one without."
             )

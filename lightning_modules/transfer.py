@@ -42,7 +42,14 @@ class TransferCNN(SupervisedModule):
         freeze: `features` (they stay as adopted) or `none` (all is trained on).
         features: trained weights by the names of `CNN.network`'s state (`conv_1.weight`, ...), adopted at
             once; None leaves it to `adopt`. Names of other layers are left out.
-        in_shape, channels, kernel, padding, stride, pool, pool_size, hidden: see `CNN`.
+        in_shape: (channels, height, width) of the new images.
+        channels: filters of each convolution; this and what follows as in `CNN`.
+        kernel: height and width of a filter.
+        padding: zeros on each side.
+        stride: pixels from one place of a filter to the next.
+        pool: `max`, `average` or `none`.
+        pool_size: height and width of a pool, and its stride.
+        hidden: units of the linear layers.
         out_features: classes of the new data set.
         activation, task, initializer, regularizer, optimizer, loss, schedule, init_seed: see
             `SupervisedModule`; they hold for both trainings.

@@ -13,6 +13,7 @@ LARGEST = 2**63 - 1
 """The largest whole number that a hyper-parameter can be."""
 
 Value = float | int | str | bool | tuple[float, ...]
+Kind = type
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class Parameter:
     exclusive: bool = False
     choices: tuple[str, ...] = ()
     structural: bool = False
-    element: type = int
+    element: Kind = int
     later: bool = False
 
     def check(self, value: object, owner: str) -> Value:
@@ -64,7 +65,7 @@ class Parameter:
         return value  # type: ignore[return-value]
 
     def _check_list(self, value: object, where: str) -> tuple[float, ...]:
-        items = value if isinstance(value, list | tuple) else [None]
+        items: list[Any] = list(value) if isinstance(value, list | tuple) else [None]
         if self.element is float:
             items = [float(v) if type(v) is int and abs(v) <= LARGEST else v for v in items]
         if not all(type(v) is self.element and self._fits(v) for v in items):

@@ -70,7 +70,8 @@ class PackedHardmax(PackedLayer):
 
     def forward(self, x: Inputs) -> Tensor:
         x = stacked(x)
-        return hardmax(x.flatten(0, 1)).view_as(x)
+        together: Tensor = hardmax(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        return together
 
     def backward(self, grad: Tensor) -> Tensor:
         return grad.zero_()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -100,7 +101,14 @@ def fit(model: DQN, data: EnvironmentDataModule, *callbacks: Callback, epochs: i
 
 
 def small(data: EnvironmentDataModule, **options: Any) -> DQN:
-    given = {"hidden": (8,), "channels": (4,), "learning_starts": 20, "epsilon_steps": 50, "init_seed": 0}
+    given: dict[str, Any] = {
+        "hidden": (8,),
+        "channels": (4,),
+        "learning_starts": 20,
+        "epsilon_steps": 50,
+        "init_seed": 0,
+    }
+    given |= {"actions_per_step": 1}
     return DQN(in_shape=data.facts.shape, out_features=data.out_features, **{**given, **options})
 
 
@@ -413,6 +421,19 @@ def test_it_learns_to_catch() -> None:
 
     assert untrained < 0.5
     assert model.score(data, "test") == {"loss": -1.0, "mean_return": 1.0}
+
+
+@pytest.mark.skipif("RECIPEBENCH_SLOW" not in os.environ, reason="minutes; set RECIPEBENCH_SLOW to run it")
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_it_solves_the_cart_pole(seed: int) -> None:
+    """At the epoch with the best validation episodes, a mean of 475 over 100 other episodes."""
+    data = CartPole(seed=seed)
+    model = DQN(optimizer={"adam": {"lr": 5e-4}}, init_seed=seed_for("init", data.key, seed))
+    track = Track(model, data)  # type: ignore[arg-type]
+
+    fit(model, data, Recorder([track]), epochs=80)
+
+    assert track.history[track.best_epoch]["test_mean_return"] >= 475
 
 
 # Scores, recipes, refusals -----------------------------------------------------------------------

@@ -25,8 +25,8 @@ GIVEN = {
     *("outputs", "targets", "epoch", "total", "rate", "losses"),
 }
 """Arguments that the module hands over: what is penalized, normalized, drawn, trained, scored or timed."""
-OF_MODELS = {"in_features", "in_shape", "out_features", "task", "init_seed", *FACTORS}
-"""Arguments of models that data and recipe decide."""
+OF_MODELS = {"in_features", "in_shape", "out_features", "task", "init_seed", "features", *FACTORS}
+"""Arguments of models that data, recipe or an earlier training decide."""
 UNNAMED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 """Kinds of arguments that are no hyper-parameters: those of `nn.Module`."""
 PAIRS: list[tuple[Catalog, Mapping[str, Callable[..., Any]]]] = [

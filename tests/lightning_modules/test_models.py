@@ -225,7 +225,7 @@ def test_create_hands_a_recipe_to_the_model(name: str, task: str, kind: type[MLP
     model: Any = create(
         Choice(name, {"hidden": (6,)} if hidden else {}),
         task=task,
-        in_features=5,
+        in_shape=(5,),
         out_features=1 if task == "regression" else 4,
         init_seed=3,
         **recipe,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning import Trainer
 from torch import nn, optim
 
 from recipebench.lightning_modules import MLP
@@ -245,9 +246,16 @@ def test_factories_return_stock_optimizers_or_our_own_in_their_default_implement
     assert not optimizer.defaults.get("centered")
 
 
+def configured(model: MLP) -> Any:
+    """Return the optimizer that a Trainer would train a model with."""
+    trainer = Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False)
+    model.trainer = trainer
+    return model.configure_optimizers()
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_recipe_hands_its_hyper_parameters_to_the_optimizer(name: str) -> None:
-    optimizer = MLP(in_features=2, hidden=[2], optimizer={name: CHANGED[name]}).configure_optimizers()
+    optimizer = configured(MLP(in_features=2, hidden=[2], optimizer={name: CHANGED[name]}))
 
     defaults: dict[str, Any] = dict(optimizer.defaults)
     if "betas" in defaults:

@@ -1,5 +1,6 @@
 """Packed training against plain torch.nn and stock torch.optim, written out here, compared as integers."""
 
+import functools
 import itertools
 import math
 
@@ -243,12 +244,16 @@ def build(width, task, activation, recipe, seed, **more):
     )
 
 
+@functools.cache
+def trainer_of(epochs):
+    return Trainer(max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False)
+
+
 def train_packed(modules, task, samples, batch_size, epochs=EPOCHS):
     x, y = problem(task, samples)
     members = range(len(modules))
     pack = PackedModule(modules, [500 + k for k in members])
-    trainer = Trainer(max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False)
-    pack.trainer = trainer
+    pack.trainer = trainer_of(epochs)
     pack.configure_optimizers()
     losses, penalties = [], []
     for epoch in range(epochs):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
 from recipebench.errors import RequestError
@@ -33,6 +34,13 @@ SIZES: dict[str, Any] = {"in_features": 5, "hidden": [4, 3], "out_features": 2, 
 def batch(rows: int = 6) -> tuple[Tensor, Tensor]:
     g = torch.Generator().manual_seed(0)
     return torch.randn(rows, 5, generator=g), torch.randint(2, (rows,), generator=g)
+
+
+def configured(model: MLP) -> Any:
+    """Return the optimizer that a Trainer would train a model with."""
+    trainer = Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False)
+    model.trainer = trainer
+    return model.configure_optimizers()
 
 
 def penalty_by_hand(name: str, weights: list[Tensor], strength: float) -> Tensor:
@@ -107,7 +115,7 @@ def test_l2_is_the_weight_decay_of_sgd_on_weights() -> None:
     for name in ("none", "l2", "weight_decay"):
         strength = {} if name == "none" else {"strength": 0.5}
         model = MLP(**SIZES, regularizer={name: strength}, initializer="torch_default")
-        optimizer = model.configure_optimizers()
+        optimizer = configured(model)
         model.training_step((inputs, targets), 0)["loss"].backward()
         optimizer.step()
         after[name] = model.state_dict()
@@ -124,8 +132,8 @@ def test_weight_decay_reaches_the_optimizer(optimizer: str) -> None:
     decayed = MLP(**SIZES, regularizer={"weight_decay": {"strength": 0.07}}, optimizer=optimizer)
     plain = MLP(**SIZES, optimizer=optimizer)
 
-    assert decayed.configure_optimizers().defaults["weight_decay"] == 0.07
-    assert plain.configure_optimizers().defaults["weight_decay"] == (0.01 if optimizer == "adamw" else 0.0)
+    assert configured(decayed).defaults["weight_decay"] == 0.07
+    assert configured(plain).defaults["weight_decay"] == (0.01 if optimizer == "adamw" else 0.0)
 
 
 @pytest.mark.parametrize("p", [0.0, 0.2, 0.5, 0.9])
@@ -293,7 +301,7 @@ def test_the_layers_have_their_types() -> None:
 
     assert set(made) == set(LAYERS) == set(LAYER_TYPES)
     for name, layers in made.items():
-        assert {type(layer) for layer in layers} == {LAYER_TYPES[name]}
+        assert {type(layer) for layer in layers} <= set(LAYER_TYPES[name])
     assert issubclass(DropoutAtTest, LAYER_TYPES["dropout"])
 
 

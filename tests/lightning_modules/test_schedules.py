@@ -215,6 +215,14 @@ def test_a_schedule_without_a_rate_is_refused(spec: Any, message: str) -> None:
     assert str(caught.value) == message
 
 
+def test_a_schedule_of_ones_own_is_a_rule_of_the_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SCHEDULES, "halved", lambda epoch, total: 0.5)
+    sgd = optimizer()
+
+    assert stepped(make_scheduler(Choice("halved", {}), sgd, 3), sgd, 3) == [RATE / 2] * 3
+    assert scheduled_rate(Choice("halved", {}), RATE, 1, 3) == RATE / 2
+
+
 def test_an_unknown_schedule_is_refused() -> None:
     with pytest.raises(KeyError, match="triangular"):
         scheduled_rate(Choice("triangular", {}), RATE, 1, 10)

@@ -20,7 +20,10 @@ from recipebench.lightning_modules import (
     SoftmaxRegressionScratch,
     gradient_check,
 )
+from recipebench.lightning_modules.catalog import FACTORS
 from recipebench.lightning_modules.mlp_scratch import LAYERS, SoftmaxWithLoss, SquaredError
+from recipebench.lightning_modules.model_catalog import MODELS as MODEL_CATALOG
+from recipebench.lightning_modules.models import MODELS
 from recipebench.lightning_modules.softmax_regression_scratch import cross_entropy, softmax
 
 DIGITS: dict[str, Any] = {"in_features": 64, "init_seed": 3}
@@ -238,6 +241,17 @@ def test_without_the_shift_large_outputs_end_the_training() -> None:
     assert losses[True].isfinite().all()
     assert not losses[False].isfinite().all()
     assert losses[False][0].isfinite().all()  # it began well
+
+
+def test_the_catalog_knows_what_is_written_out() -> None:
+    for name, levels in {m.name: m.only for m in MODEL_CATALOG.values() if getattr(m, "only", {})}.items():
+        for factor, written in levels.items():
+            for level in FACTORS[factor]:
+                if level in written:
+                    assert MODELS[name](**{factor: level})
+                else:
+                    with pytest.raises(RequestError, match=f"{factor}: expected .*, got {level}"):
+                        MODELS[name](**{factor: level})
 
 
 # Requests ----------------------------------------------------------------------------------------
