@@ -461,7 +461,7 @@ MODELS = Catalog(
             name="dqn",
             summary="The optimal action-values of an environment, learned from replayed steps of the agent.",
             formula="Q(s, a) -> r + gamma max_a' Q^-(s', a'), Huber loss; argmax Q, or random with epsilon",
-            source="Mnih et al. 2015; van Hasselt, Guez and Silver 2016 (double)",
+            source="Mnih et al. 2015; van Hasselt, Guez and Silver 2016 (double); sizes and rates are ours",
             parameters=(
                 Parameter(
                     name="hidden",
@@ -480,15 +480,15 @@ MODELS = Catalog(
                 Parameter(
                     name="gamma",
                     type=float,
-                    default=0.99,
-                    summary="discount of the rewards to come, per action",
+                    default=0.97,
+                    summary="discount of the rewards to come; looks about 1 / (1 - gamma) actions ahead",
                     minimum=0,
                     maximum=1,
                 ),
                 _count("buffer", 200_000, "transitions that are remembered"),
                 _count("learning_starts", 1000, "transitions of random actions before the first step"),
                 _count("actions_per_step", 4, "actions between two gradient steps"),
-                _count("target_every", 200, "gradient steps between two copies to the target network"),
+                _count("target_every", 100, "gradient steps between two copies to the target network"),
                 Parameter(
                     name="double",
                     type=bool,

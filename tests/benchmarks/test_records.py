@@ -296,6 +296,7 @@ def test_only_training_and_validation_decide_whether_a_network_has_blown_up(
 
 RECORD_COLUMNS = {
     *("cell_id", "suite", "data", "model", "activation", "initializer", "regularizer", "optimizer"),
+    *("loss", "schedule", "augmentation", "train_samples", "label_noise", "last_batch", "sampling"),
     *(
         "batch_size",
         "epochs",

@@ -115,8 +115,7 @@ BAD: dict[str, tuple[str, str]] = {
     ),
     "unknown data": (
         HEAD.replace("digits", "mnits"),
-        "line 2: data[0]: Unknown data 'mnits'. Known are … the nearest: mnist, … "
-        "Did you mean 'mnist'?",
+        "line 2: data[0]: Unknown data 'mnits'. Known are … the nearest: mnist, … Did you mean 'mnist'?",
     ),
     "data twice": (
         HEAD.replace("digits", "digits, digits"),
@@ -197,8 +196,7 @@ BAD: dict[str, tuple[str, str]] = {
     "long level": (HEAD + f"  optimizer: [{LONG}]", "line 5: matrix.optimizer[0]: Unknown optimizer 'xxx"),
     "no for none": (
         HEAD + "  regularizer: [no]",
-        "line 5: matrix.regularizer[0]: Unknown regularizer 'no'. Known: batch_norm, … "
-        "Did you mean 'none'?",
+        "line 5: matrix.regularizer[0]: Unknown regularizer 'no'. Known: batch_norm, … Did you mean 'none'?",
     ),
     "null for none": (
         HEAD + "  regularizer: [null]",
@@ -334,8 +332,7 @@ BAD: dict[str, tuple[str, str]] = {
     "protocol is a number": (HEAD + "protocol: 3", "line 5: protocol: expected a mapping, got 3."),
     "unknown protocol key": (
         HEAD + "protocol: {epoch: 3}",
-        "line 5: protocol.epoch: Unknown key 'epoch'. Known: batch_size, epochs, … "
-        "Did you mean 'epochs'?",
+        "line 5: protocol.epoch: Unknown key 'epoch'. Known: batch_size, epochs, … Did you mean 'epochs'?",
     ),
     "no epochs": (HEAD + "protocol: {epochs: 0}", f"line 5: protocol.epochs: {EPOCHS} 0."),
     "float epochs": (HEAD + "protocol: {epochs: 2.0}", f"line 5: protocol.epochs: {EPOCHS} 2.0."),

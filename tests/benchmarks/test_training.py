@@ -19,8 +19,8 @@ from recipebench import datamodules
 from recipebench.benchmarks.cells import Cell, expand
 from recipebench.benchmarks.packs import signature
 from recipebench.benchmarks.recorder import Track
-from recipebench.benchmarks.store import is_time_column
 from recipebench.benchmarks.stopping import without_improvement
+from recipebench.benchmarks.store import is_time_column
 from recipebench.benchmarks.suite import load_suite
 from recipebench.benchmarks.training import plain_module, train, why_alone
 from recipebench.benchmarks.worker import measure

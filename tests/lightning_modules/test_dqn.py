@@ -428,10 +428,10 @@ def test_it_learns_to_catch() -> None:
 def test_it_solves_the_cart_pole(seed: int) -> None:
     """At the epoch with the best validation episodes, a mean of 475 over 100 other episodes."""
     data = CartPole(seed=seed)
-    model = DQN(optimizer={"adam": {"lr": 5e-4}}, init_seed=seed_for("init", data.key, seed))
+    model = DQN(init_seed=seed_for("init", data.key, seed))
     track = Track(model, data)  # type: ignore[arg-type]
 
-    fit(model, data, Recorder([track]), epochs=80)
+    fit(model, data, Recorder([track]), epochs=100)
 
     assert track.history[track.best_epoch]["test_mean_return"] >= 475
 
