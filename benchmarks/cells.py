@@ -12,6 +12,7 @@ from typing import Any
 from recipebench.benchmarks.combinations import (
     CATALOGS,
     RECIPE,
+    WITHOUT_SAMPLES,
     Inputs,
     LastBatch,
     Sampling,
@@ -163,7 +164,7 @@ class Cell:
             **names,
             **details,
             **first,
-            "train_samples": training_samples(self.data, self),
+            "train_samples": None if self.task in WITHOUT_SAMPLES else training_samples(self.data, self),
             **later,
             "device": self.device,
             "seed": self.seed,

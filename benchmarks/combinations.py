@@ -26,6 +26,9 @@ SETTINGS = ("epochs", "batch_size", "inputs", "train_samples", "label_noise", "l
 PROBES = ("gradients", "weights", "activations")
 """What a history can hold beside losses and scores."""
 
+WITHOUT_SAMPLES = ("control", "minimization")
+"""Tasks whose data are no samples: environments and surfaces."""
+
 Inputs = Literal["unit", "standardized"]
 LastBatch = Literal["keep", "drop", "refill"]
 Sampling = Literal["shuffled", "replacement"]

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from recipebench.benchmarks.combinations import (
+    WITHOUT_SAMPLES,
     Block,
     Combination,
     LevelSpec,
     MisplacedError,
+    Settings,
     sources_of,
     training_samples,
 )
@@ -208,6 +210,22 @@ def _noise_without_classes(c: Combination) -> Misfit | None:
     )
 
 
+def _no_samples_to_change(c: Combination) -> Misfit | None:
+    """Environments and surfaces have no samples that the protocol could scale, choose or spoil."""
+    usual = Settings()
+    if facts_of(c.data).task not in WITHOUT_SAMPLES:
+        return None
+    for name in ("inputs", "train_samples", "label_noise"):
+        if (given := getattr(c.settings, name)) != getattr(usual, name):
+            return Misfit(
+                name,
+                f"{name} {given} changes samples, and data {c.data.name} has none; give it for other data "
+                "only (protocol: per_data).",
+                beside="data",
+            )
+    return None
+
+
 def _batch_of_one(c: Combination) -> Misfit | None:
     if c.regularizer is None or c.regularizer.name != "batch_norm":
         return None
@@ -247,6 +265,7 @@ RULES: tuple[Callable[[Combination], Misfit | None], ...] = (
     _ill_shaped,
     _no_images,
     _noise_without_classes,
+    _no_samples_to_change,
     _batch_of_one,
     _no_batch,
 )

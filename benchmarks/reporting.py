@@ -14,6 +14,8 @@ from recipebench.benchmarks.store import Store
 from recipebench.benchmarks.store_files import disk_errors
 from recipebench.benchmarks.suite import Suite
 from recipebench.datamodules.catalog import facts_of
+from recipebench.levels import Choice
+from recipebench.lightning_modules.catalog import OPTIMIZERS
 from recipebench.reports import Endpoint, SuiteInfo
 
 
@@ -49,11 +51,17 @@ def describe(suite: Suite, cells: Sequence[Cell], command: str) -> SuiteInfo:
         factors={factor: levels for factor, levels in suite.levels().items() if factor != "data"},
         seeds=tuple(dict.fromkeys(cell.seed for cell in cells)),
         planned=len(cells),
+        rates_default=all(_has_default_rate(choice) for choice in suite.levels()["optimizer"]),
         protocol="; ".join(_protocol(cells, name) for name in names),
         smallest_effect=dict(suite.smallest_effect),
         data={name: _facts(name, cells) for name in names},
         command=command,
     )
+
+
+def _has_default_rate(optimizer: Choice) -> bool:
+    default = OPTIMIZERS.choose(optimizer.name).parameters
+    return optimizer.parameters.get("lr") == default.get("lr")
 
 
 def _endpoint(suite: Suite, data: str) -> Endpoint:

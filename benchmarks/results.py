@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 from recipebench.benchmarks.cells import Cell, expand
 from recipebench.benchmarks.combinations import CATALOGS
 from recipebench.benchmarks.devices import unavailable
-from recipebench.benchmarks.records import ALL_METRICS, AT_BEST, KEPT_BACK, SPLITS, not_trained
+from recipebench.benchmarks.records import (
+    ALL_METRICS,
+    AT_BEST,
+    KEPT_BACK,
+    SPLITS,
+    metric_columns,
+    not_trained,
+)
 from recipebench.benchmarks.store import STATUSES, Store
 from recipebench.benchmarks.store_tables import table_from_rows, to_frame
 from recipebench.benchmarks.suite import Suite
@@ -72,7 +79,14 @@ def collect(suite: Suite, store: Store, cells: Sequence[Cell] | None = None) -> 
     records = records.set_index("cell_id").loc[ids].reset_index()
     records = records.drop(columns=[name for name in KEPT_BACK if name in records])
     records.insert(1, "suite", suite.name)
-    return Results(records[_in_order(list(records.columns))], store.history(ids))
+    return Results(records[_in_order(list(records.columns))], _with_scores(store.history(ids), planned))
+
+
+def _with_scores(history: pd.DataFrame, planned: Sequence[Cell]) -> pd.DataFrame:
+    """Give the history the columns of every planned task, also of one that no cell has finished."""
+    columns = dict.fromkeys(name for task in {cell.task for cell in planned} for name in metric_columns(task))
+    absent = {name: float("nan") for name in columns if name not in history}
+    return history.assign(**absent) if absent else history
 
 
 def _why_missing(cell: Cell) -> str:

@@ -251,9 +251,9 @@ def load_suite(source: str | Path | Mapping[str, object] | Suite) -> Suite:
     Example:
         >>> load_suite("quick").name
         'quick'
-        >>> load_suite("quik")
+        >>> load_suite("quik")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        recipebench.errors.RequestError: Unknown suite 'quik'. Known: core, quick. Did you mean 'quick'?
+        recipebench.errors.RequestError: Unknown suite 'quik'. Known: ... Did you mean 'quick'?
     """
     if isinstance(source, Suite):
         return source
@@ -340,7 +340,7 @@ matrix:
   initializer: [xavier, he]
   regularizer: [none, {{dropout: {{p: 0.2}}}}]
   optimizer: [sgd, {{adam: {{lr: 1e-3}}}}]
-  # Any hyper-parameter, and batch_size, epochs and inputs, can be factors as well:
+  # Loss, schedule and augmentation too; any hyper-parameter; and parts of the protocol:
   # optimizer.lr: [0.1, 0.01]             # (then give no lr in the levels above)
 
 # Further cells; what an entry leaves out takes every level of the matrix.

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from recipebench.benchmarks import environment, executor, runner
 from recipebench.benchmarks.cells import expand
+from recipebench.benchmarks.combinations import RECIPE
 from recipebench.benchmarks.devices import unavailable
 from recipebench.benchmarks.packs import Pack
 from recipebench.benchmarks.progress import ProgressView
@@ -32,10 +33,9 @@ from recipebench.datamodules import fetch
 from recipebench.datamodules.catalog import DATA
 from recipebench.errors import RequestError, unknown
 from recipebench.levels import Catalog
-from recipebench.lightning_modules.catalog import FACTORS
 from recipebench.lightning_modules.model_catalog import MODELS
 
-LISTS: dict[str, Catalog] = {**FACTORS, "models": MODELS, "data": DATA}
+LISTS: dict[str, Catalog] = {**RECIPE, "models": MODELS, "data": DATA}
 """What `list` can list, besides suites."""
 
 EXECUTORS = ("local",)

@@ -109,7 +109,7 @@ def measure(cells: Sequence[Cell], data_dir: Path | None, send: Send) -> dict[st
             record(
                 result.cell,
                 rows,
-                parameters=sum(p.numel() for p in track.module.parameters()),
+                parameters=track.module.count_parameters(),
                 steps_per_epoch=steps,
                 diverged_at=diverged_at,
                 best_epoch=track.best_epoch,

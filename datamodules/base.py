@@ -5,18 +5,13 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import ClassVar
 
 import torch
-from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from recipebench.datamodules.batches import Batches, Samples, Split
 from recipebench.datamodules.catalog import (
-    Facts,
-    Task,
     check_validation,
-    data_key,
     held_out_count,
     train_count,
     validation_count,
@@ -33,12 +28,13 @@ from recipebench.datamodules.options import (
     samples_per_epoch,
     whole,
 )
+from recipebench.datamodules.recorded import RecordedDataModule
 from recipebench.levels import Choice, Value
 
 __all__ = ["INPUTS", "Batches", "Options", "Samples", "Split", "TensorDataModule"]
 
 
-class TensorDataModule(LightningDataModule):
+class TensorDataModule(RecordedDataModule):
     """A data set that fits in memory, as a Lightning data module.
 
     Subclasses name themselves, declare their `facts` and `load` their tensors. Split, label noise and
@@ -75,10 +71,6 @@ class TensorDataModule(LightningDataModule):
         RequestError: an option has the wrong type or value, or does not fit the data set.
     """
 
-    name: str
-    facts: Facts
-    needs_files: ClassVar[bool] = False
-
     def __init__(
         self,
         parameters: Mapping[str, Value] | None = None,
@@ -93,11 +85,7 @@ class TensorDataModule(LightningDataModule):
         augmentation: str | Mapping[str, object] | Choice = "none",
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        self.choice = Choice(self.name, dict(parameters or {}))
-        self.key = data_key(self.name, self.choice.parameters)
-        self.batch_size = whole("batch_size", batch_size, minimum=1)
-        self.seed = whole("seed", seed, minimum=0)
+        super().__init__(parameters or {}, batch_size=batch_size, seed=seed)
         check_validation(validation, self.name)
         self.validation_size = validation
         self.train_samples = (
@@ -110,21 +98,6 @@ class TensorDataModule(LightningDataModule):
         self.augmentation = augmentation_of(augmentation, self.facts, self.name)
         self._splits: dict[str, Split] = {}
         self._moments: tuple[Tensor, Tensor] | None = None
-
-    @property
-    def task(self) -> Task:
-        """What is learned."""
-        return self.facts.task
-
-    @property
-    def in_features(self) -> int:
-        """Numbers in one sample."""
-        return self.facts.in_features
-
-    @property
-    def out_features(self) -> int:
-        """Outputs that a model needs: classes, or 1 for regression."""
-        return self.facts.out_features
 
     @property
     def inputs_are_shared(self) -> bool:
@@ -255,12 +228,6 @@ class TensorDataModule(LightningDataModule):
     def test_dataloader(self) -> Batches:
         """Return the test batches, in a fixed order."""
         return self._batches(self.test)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.key}, seed={self.seed})"
-
-    def __str__(self) -> str:
-        return repr(self)
 
     def _batches(self, split: Split) -> Batches:
         return Batches(split, batch_size=self.batch_size, transform=self.float_inputs)

@@ -8,34 +8,27 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
-from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
 from recipebench.datamodules.catalog import (
     DATA,
     FACTS,
-    Facts,
-    Task,
     check_validation,
-    data_key,
     validation_count,
 )
 from recipebench.datamodules.draws import generator
 from recipebench.datamodules.options import (
-    INPUTS,
-    LAST_BATCHES,
-    SAMPLINGS,
     Options,
-    noise_share,
-    one_of,
+    refuse_changes_of_samples,
     whole,
 )
+from recipebench.datamodules.recorded import RecordedDataModule
 from recipebench.errors import RequestError, unknown
-from recipebench.levels import Choice, Value
+from recipebench.levels import Value
 from recipebench.seeds import seed_for
 
 if TYPE_CHECKING:
@@ -96,7 +89,7 @@ class WholeSplit:
         yield torch.zeros(0)
 
 
-class EnvironmentDataModule(LightningDataModule):
+class EnvironmentDataModule(RecordedDataModule):
     """An environment with gymnasium's interface, as a Lightning data module.
 
     An epoch is a block of `steps_per_epoch` training steps; the agent acts in a `make_env()` of its own
@@ -125,10 +118,6 @@ class EnvironmentDataModule(LightningDataModule):
         RequestError: an option has the wrong type or value, or has no meaning here.
     """
 
-    name: str
-    facts: Facts
-    needs_files: ClassVar[bool] = False
-
     def __init__(
         self,
         parameters: Mapping[str, Value] | None = None,
@@ -136,30 +125,13 @@ class EnvironmentDataModule(LightningDataModule):
         steps_per_epoch: int = 500,
         **options: Unpack[Options],
     ) -> None:
-        super().__init__()
-        self.choice = Choice(self.name, dict(parameters or {}))
-        self.key = data_key(self.name, self.choice.parameters)
+        super().__init__(
+            parameters or {}, batch_size=options.get("batch_size", 128), seed=options.get("seed", 0)
+        )
         self.steps_per_epoch = whole("steps_per_epoch", steps_per_epoch, minimum=1)
-        self.batch_size = whole("batch_size", options.get("batch_size", 128), minimum=1)
-        self.seed = whole("seed", options.get("seed", 0), minimum=0)
         self.validation_size = options.get("validation", 0.1)
         check_validation(self.validation_size, self.name)
-        self._refuse_changes_of_samples(options)
-
-    @property
-    def task(self) -> Task:
-        """What is learned: `control`."""
-        return self.facts.task
-
-    @property
-    def in_features(self) -> int:
-        """Numbers in one observation."""
-        return self.facts.in_features
-
-    @property
-    def out_features(self) -> int:
-        """Actions."""
-        return self.facts.out_features
+        refuse_changes_of_samples(options, self.facts, self.name, "an environment")
 
     @abstractmethod
     def make_env(self) -> gymnasium.Env[Any, Any]:
@@ -241,31 +213,8 @@ class EnvironmentDataModule(LightningDataModule):
         """Return one empty batch: an agent plays the test episodes in one step."""
         return WholeSplit()
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.key}, seed={self.seed})"
-
-    def __str__(self) -> str:
-        return repr(self)
-
     def _replay_noise(self, epoch: int) -> torch.Generator:
         return generator("replay", self.key, self.seed, epoch)
-
-    def _refuse_changes_of_samples(self, options: Options) -> None:
-        one_of("last_batch", options.get("last_batch", LAST_BATCHES[0]), LAST_BATCHES, self.name)
-        one_of("sampling", options.get("sampling", SAMPLINGS[0]), SAMPLINGS, self.name)
-        noise_share(options.get("label_noise", 0.0), self.facts, self.name)
-        augmentation = options.get("augmentation") or "none"
-        given = {
-            "inputs": (options.get("inputs", INPUTS[0]), INPUTS[0]),
-            "train_samples": (options.get("train_samples"), None),
-            "augmentation": (getattr(augmentation, "name", augmentation), "none"),
-        }
-        for option, (value, only) in given.items():
-            if value != only:
-                raise RequestError(
-                    f"{self.name}: {option}: expected {only}, because an environment has no samples to "
-                    f"change, got {value!r:.80}."
-                )
 
 
 class CartPole(EnvironmentDataModule):

@@ -106,3 +106,32 @@ def augmentation_of(spec: object, facts: Facts, owner: str) -> Choice:
             f"(channels, height, width) and the samples have the shape {facts.shape}."
         )
     return choice
+
+
+def refuse_changes_of_samples(options: Options, facts: Facts, owner: str, kind: str) -> None:
+    """Refuse the options that change samples, where there are none; the others have to be right.
+
+    Args:
+        options: as given.
+        facts: what is known of the owner.
+        owner: name of the environment or surface, for the error message.
+        kind: what it is, likewise: `an environment`.
+
+    Raises:
+        RequestError: an option has the wrong type or value, or would change samples.
+    """
+    one_of("last_batch", options.get("last_batch", LAST_BATCHES[0]), LAST_BATCHES, owner)
+    one_of("sampling", options.get("sampling", SAMPLINGS[0]), SAMPLINGS, owner)
+    noise_share(options.get("label_noise", 0.0), facts, owner)
+    augmentation = options.get("augmentation", "none")
+    given = {
+        "inputs": (options.get("inputs", INPUTS[0]), INPUTS[0]),
+        "train_samples": (options.get("train_samples"), None),
+        "augmentation": (getattr(augmentation, "name", augmentation), "none"),
+    }
+    for option, (value, only) in given.items():
+        if value != only:
+            raise RequestError(
+                f"{owner}: {option}: expected {only}, because {kind} has no samples to change, "
+                f"got {value!r:.80}."
+            )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from recipebench.datamodules.base import TensorDataModule
 from recipebench.datamodules.catalog import DATA
@@ -16,6 +16,7 @@ from recipebench.datamodules.gates import Gates
 from recipebench.datamodules.house_prices import HousePrices
 from recipebench.datamodules.mnist import MNIST, FashionMNIST
 from recipebench.datamodules.plane import Circles, Moons, TwoGaussians
+from recipebench.datamodules.recorded import RecordedDataModule
 from recipebench.datamodules.scenes import DigitScenes
 from recipebench.datamodules.surfaces import Plateau, QuadraticBowl, QuadraticToy, Saddle
 from recipebench.datamodules.synthetic import SyntheticRegression
@@ -24,7 +25,7 @@ from recipebench.datamodules.temperatures import Temperatures
 from recipebench.datamodules.two_boxes import TwoBoxes
 from recipebench.levels import Choice
 
-DATA_MODULES: dict[str, type[TensorDataModule]] = {
+DATA_MODULES: dict[str, type[RecordedDataModule]] = {
     "synthetic_regression": SyntheticRegression,
     "digits": Digits,
     "mnist": MNIST,
@@ -41,12 +42,12 @@ DATA_MODULES: dict[str, type[TensorDataModule]] = {
     "house_prices": HousePrices,
     "temperatures": Temperatures,
     "two_boxes": TwoBoxes,
-    "cartpole": CartPole,  # type: ignore[dict-item]  # has no samples
-    "catch": Catch,  # type: ignore[dict-item]
-    "quadratic_toy": QuadraticToy,  # type: ignore[dict-item]
-    "quadratic_bowl": QuadraticBowl,  # type: ignore[dict-item]
-    "saddle": Saddle,  # type: ignore[dict-item]
-    "plateau": Plateau,  # type: ignore[dict-item]
+    "cartpole": CartPole,
+    "catch": Catch,
+    "quadratic_toy": QuadraticToy,
+    "quadratic_bowl": QuadraticBowl,
+    "saddle": Saddle,
+    "plateau": Plateau,
     "digit_scenes": DigitScenes,
 }
 """The class of every data set in `catalog.DATA`, under the same names."""
@@ -60,6 +61,10 @@ def create(choice: Choice, *, data_dir: str | Path | None = None, **options: Any
         data_dir: handed to the data sets that are read from files; the others have no use for it.
         **options: batch_size, validation, inputs, seed and others; see `TensorDataModule`.
 
+    Returns:
+        A `TensorDataModule`; environments and surfaces, which have no samples, are another
+        `RecordedDataModule`, in spite of the annotation.
+
     Raises:
         RequestError: the data set, a parameter or a value is not known.
         TypeError: an option is not known.
@@ -69,7 +74,7 @@ def create(choice: Choice, *, data_dir: str | Path | None = None, **options: Any
         Digits(digits, seed=3)
     """
     choice = DATA.choose(choice)
-    make: Callable[..., TensorDataModule] = DATA_MODULES[choice.name]
+    make: Callable[..., RecordedDataModule] = DATA_MODULES[choice.name]
     if "data_dir" in inspect.signature(make).parameters:
         options["data_dir"] = data_dir
-    return make(**choice.parameters, **options)
+    return cast("TensorDataModule", make(**choice.parameters, **options))

@@ -5,25 +5,20 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import ClassVar, Unpack
+from typing import Unpack
 
 import torch
-from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
-from recipebench.datamodules.catalog import DATA, FACTS, Facts, Task, data_key
+from recipebench.datamodules.catalog import DATA, FACTS
 from recipebench.datamodules.draws import generator
 from recipebench.datamodules.options import (
-    INPUTS,
-    LAST_BATCHES,
-    SAMPLINGS,
     Options,
-    noise_share,
-    one_of,
-    whole,
+    refuse_changes_of_samples,
 )
+from recipebench.datamodules.recorded import RecordedDataModule
 from recipebench.errors import RequestError
-from recipebench.levels import Choice, Value
+from recipebench.levels import Value
 
 
 def parabola(w: Tensor, coefficients: Sequence[float] = (1.0, -20.0, 100.0)) -> Tensor:
@@ -165,7 +160,7 @@ class Steps:
             yield self.surface
 
 
-class SurfaceDataModule(LightningDataModule):
+class SurfaceDataModule(RecordedDataModule):
     """A function to minimize, as a Lightning data module; all splits are the function itself.
 
     Args:
@@ -191,10 +186,6 @@ class SurfaceDataModule(LightningDataModule):
         RequestError: an option has the wrong type or value, or has no meaning here.
     """
 
-    name: str
-    facts: ClassVar[Facts]
-    needs_files: ClassVar[bool] = False
-
     def __init__(
         self,
         parameters: Mapping[str, Value],
@@ -204,34 +195,15 @@ class SurfaceDataModule(LightningDataModule):
         spread: float,
         **options: Unpack[Options],
     ) -> None:
-        super().__init__()
-        self.choice = Choice(self.name, dict(parameters))
-        self.key = data_key(self.name, self.choice.parameters)
-        self.steps_per_epoch = steps_per_epoch
-        whole("batch_size", options.get("batch_size", 1), minimum=1)
+        super().__init__(parameters, batch_size=options.get("batch_size", 1), seed=options.get("seed", 0))
         self.batch_size = 1
-        self.seed = whole("seed", options.get("seed", 0), minimum=0)
-        self._refuse_changes_of_samples(options)
+        self.steps_per_epoch = steps_per_epoch
+        refuse_changes_of_samples(options, self.facts, self.name, "a surface")
         start = torch.tensor(documented, dtype=torch.float64)
         noise = torch.randn(
             len(start), generator=generator("start", self.name, self.seed), dtype=torch.float64
         )
         self.surface = Surface(self.function, start + spread * noise, self.minima())
-
-    @property
-    def task(self) -> Task:
-        """What is asked for: `minimization`."""
-        return self.facts.task
-
-    @property
-    def in_features(self) -> int:
-        """Coordinates of a point."""
-        return self.facts.in_features
-
-    @property
-    def out_features(self) -> int:
-        """1, the value."""
-        return self.facts.out_features
 
     @abstractmethod
     def function(self, w: Tensor) -> Tensor:
@@ -255,29 +227,6 @@ class SurfaceDataModule(LightningDataModule):
     def test_dataloader(self) -> Steps:
         """Return the surface, once."""
         return Steps(self.surface, 1)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.key}, seed={self.seed})"
-
-    def __str__(self) -> str:
-        return repr(self)
-
-    def _refuse_changes_of_samples(self, options: Options) -> None:
-        one_of("last_batch", options.get("last_batch", LAST_BATCHES[0]), LAST_BATCHES, self.name)
-        one_of("sampling", options.get("sampling", SAMPLINGS[0]), SAMPLINGS, self.name)
-        noise_share(options.get("label_noise", 0.0), self.facts, self.name)
-        augmentation = options.get("augmentation", "none")
-        given = {
-            "inputs": (options.get("inputs", INPUTS[0]), INPUTS[0]),
-            "train_samples": (options.get("train_samples"), None),
-            "augmentation": (getattr(augmentation, "name", augmentation), "none"),
-        }
-        for option, (value, only) in given.items():
-            if value != only:
-                raise RequestError(
-                    f"{self.name}: {option}: expected {only}, because a surface has no samples to change, "
-                    f"got {value!r:.80}."
-                )
 
 
 class QuadraticToy(SurfaceDataModule):

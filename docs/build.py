@@ -280,7 +280,10 @@ def _first_line(thing: object) -> str:
 
 def _pack_sizes() -> str:
     fewest, most = packs.PACK_SIZES
-    return f"A pack holds {fewest} to {most} cells: {most} of small networks, {fewest} of large ones."
+    return (
+        f"A pack holds {fewest} to {most} cells, {most} of small networks and {fewest} of large ones; "
+        "of convolutional networks, whose filters are used many times, it holds fewer, down to 1."
+    )
 
 
 # From measurements

@@ -7,31 +7,40 @@ written out here. Exceptions say so.
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import importlib.metadata
 import itertools
 import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from coverage_loops import (
+    Array,
+    Fitted,
+    batches_of,
+    fitted,
+    inputs_of,
+    opened,
+    optimizer_of,
+    options_of,
+    plain,
+    split_of,
+    start_of,
+    started,
+    tensors_of,
+)
 from coverage_rows import Row
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from recipebench import datamodules, lightning_modules
 from recipebench.benchmarks.cells import Cell
-from recipebench.benchmarks.training import OPTIONS, train
-from recipebench.datamodules.catalog import data_key
-from recipebench.lightning_modules.catalog import FACTORS
-from recipebench.seeds import seed_for
-
-Array = NDArray[Any]
+from recipebench.benchmarks.training import train
+from recipebench.datamodules.catalog import DATA
+from recipebench.lightning_modules.model_catalog import MODELS
 
 RUNS = 10
 """Independent runs where start and order are not the project's."""
@@ -43,7 +52,7 @@ PROBED = 1000
 class Spread(NamedTuple):
     """The mean of independent runs, their standard deviation and their number."""
 
-    mean: float
+    value: float
     sd: float
     runs: int
 
@@ -68,72 +77,6 @@ def computed_with(*libraries: str) -> Callable[[_F], _F]:
 def versions(name: str) -> dict[str, str]:
     """Return the installed versions of what a reference is computed with."""
     return {library: importlib.metadata.version(library) for library in LIBRARIES[name]}
-
-
-# What a run starts from
-
-
-@functools.cache
-def opened(cell: Cell) -> Any:
-    """Return the data module of a cell, set up."""
-    options = {name: getattr(cell, name) for name in OPTIONS if getattr(cell, name) is not None}
-    data = datamodules.create(cell.data, data_dir=None, **options)
-    data.setup("fit")
-    return data
-
-
-def untrained(cell: Cell) -> nn.Module:
-    """Return the module of a cell as it is before training; only its weights are used."""
-    data = opened(cell)
-    with torch.random.fork_rng(devices=[]):
-        return lightning_modules.create(
-            cell.model,
-            task=data.facts.task,
-            in_shape=data.facts.shape,
-            out_features=data.facts.out_features,
-            **{factor: getattr(cell, factor) for factor in FACTORS},
-            init_seed=seed_for("init", data_key(cell.data.name, cell.data.parameters), cell.seed),
-        )
-
-
-def start_of(cell: Cell) -> list[Array]:
-    """Return the initial weights and biases of a cell, layer by layer, in float64."""
-    return [p.detach().double().numpy() for p in untrained(cell).parameters()]
-
-
-def inputs_of(cell: Cell) -> Array:
-    """Return all samples of a cell's file in float64: images by their constants, features by scikit-learn."""
-    data = opened(cell)
-    return _scaled(cell, data.train.inputs.double().numpy())
-
-
-def _scaled(cell: Cell, raw: Array) -> Array:
-    data = opened(cell)
-    x: Array = raw / data.facts.scale
-    if cell.inputs == "unit":
-        return x
-    if not data.facts.per_feature:
-        return (x - data.facts.mean) / data.facts.std
-    from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
-
-    fitted = StandardScaler().fit(data.train.inputs.double().numpy()[data.train.indices.numpy()])
-    scaled: Array = fitted.transform(raw)
-    return scaled
-
-
-def split_of(cell: Cell, split: str) -> tuple[Array, Array]:
-    """Return inputs (flat, float64) and targets of a split."""
-    part = getattr(opened(cell), split)
-    indices = part.indices.numpy()
-    x = _scaled(cell, part.inputs[part.indices].double().numpy())
-    return x.reshape(len(indices), -1), part.targets[part.indices].numpy()
-
-
-def batches_of(cell: Cell, epoch: int) -> Iterator[Array]:
-    """Yield the rows of every batch of an epoch."""
-    order = opened(cell).order(epoch).numpy()
-    for first in range(0, len(order), cell.batch_size):
-        yield order[first : first + cell.batch_size]
 
 
 # Models with one right answer
@@ -182,7 +125,7 @@ def ratio_of_polynomials(cells: Sequence[Cell], row: Row) -> float:
 
 def _polynomial_error(cell: Cell) -> float:
     (x, y), (test_x, test_y) = (split_of(cell, split) for split in ("train", "test"))
-    fitted = np.polynomial.Polynomial.fit(x[:, 0], y[:, 0], cell.model.parameters["degree"])
+    fitted = np.polynomial.Polynomial.fit(x[:, 0], y[:, 0], options_of(cell.model)["degree"])
     return float(((fitted(test_x[:, 0]) - test_y[:, 0]) ** 2).mean())
 
 
@@ -212,7 +155,7 @@ def gaussian_densities(cells: Sequence[Cell], row: Row) -> float:
     from scipy.stats import multivariate_normal  # type: ignore[import-untyped]
 
     (cell,) = cells
-    options = cell.model.parameters
+    options = options_of(cell.model)
     (x, y), (test_x, test_y) = (split_of(cell, split) for split in ("train", "test"))
     classes = range(y.max() + 1)
     priors = [(y == c).mean() for c in classes]
@@ -240,7 +183,7 @@ def bernoulli_naive_bayes(cells: Sequence[Cell], row: Row) -> float:
     """Return the test accuracy of BernoulliNB."""
     from sklearn.naive_bayes import BernoulliNB
 
-    options = cells[0].model.parameters
+    options = options_of(cells[0].model)
     model = BernoulliNB(alpha=options["alpha"], binarize=options["threshold"])
     return float(model.fit(*split_of(cells[0], "train")).score(*split_of(cells[0], "test")))
 
@@ -257,7 +200,7 @@ def five_neighbors(cells: Sequence[Cell], row: Row) -> float:
     """Return the test accuracy of KNeighborsClassifier."""
     from sklearn.neighbors import KNeighborsClassifier  # type: ignore[import-untyped]
 
-    model = KNeighborsClassifier(cells[0].model.parameters["k"]).fit(*split_of(cells[0], "train"))
+    model = KNeighborsClassifier(options_of(cells[0].model)["k"]).fit(*split_of(cells[0], "train"))
     return float(model.score(*split_of(cells[0], "test")))
 
 
@@ -265,7 +208,7 @@ def five_neighbors(cells: Sequence[Cell], row: Row) -> float:
 def averages_of_pandas(cells: Sequence[Cell], row: Row) -> float:
     """Return the test mean squared error of the last exponentially weighted mean of every window."""
     x, y = split_of(cells[0], "test")
-    alpha = 1 - cells[0].model.parameters["beta"]
+    alpha = 1 - options_of(cells[0].model)["beta"]
     means = pd.DataFrame(x.T).ewm(alpha=alpha, adjust=True).mean().iloc[-1].to_numpy()
     return float(((means - y[:, 0]) ** 2).mean())
 
@@ -278,7 +221,7 @@ def logistic_regression_of_scikit_learn(cells: Sequence[Cell], row: Row) -> floa
 
     (cell,) = cells
     (x, y), (test_x, test_y) = (split_of(cell, split) for split in ("train", "test"))
-    c = 1 / (len(x) * cell.model.parameters["strength"])
+    c = 1 / (len(x) * options_of(cell.model)["strength"])
     model = LogisticRegression(C=c, solver="newton-cholesky", tol=1e-10, max_iter=1000).fit(x, y)
     return float(log_loss(test_y, model.predict_proba(test_x)))
 
@@ -315,7 +258,7 @@ def toy_in_closed_form(cells: Sequence[Cell], row: Row) -> float:
 def bowl_in_closed_form(cells: Sequence[Cell], row: Row) -> float:
     """Return |(u, v)|: every step on u² / c + v² takes the factors 1 - 2 lr / c and 1 - 2 lr."""
     rate, steps = _rate(cells[0]), _steps(cells[0])
-    u, v = -7 * (1 - 2 * rate / cells[0].data.parameters["condition"]) ** steps, 2 * (1 - 2 * rate) ** steps
+    u, v = -7 * (1 - 2 * rate / options_of(cells[0].data)["condition"]) ** steps, 2 * (1 - 2 * rate) ** steps
     return math.hypot(u, v)
 
 
@@ -363,11 +306,11 @@ def rows_of_the_card(cells: Sequence[Cell], row: Row) -> float:
 
 def _rate(cell: Cell) -> float:
     assert cell.optimizer is not None
-    return float(cell.optimizer.parameters["lr"])  # type: ignore[arg-type]
+    return float(options_of(cell.optimizer)["lr"])
 
 
 def _steps(cell: Cell) -> int:
-    return cell.epochs * int(cell.data.parameters["steps_per_epoch"])  # type: ignore[arg-type]
+    return cell.epochs * int(options_of(cell.data)["steps_per_epoch"])
 
 
 # Recurrences in numpy
@@ -378,8 +321,8 @@ def walk_on_the_bowl(cells: Sequence[Cell], row: Row) -> float:
     """Return where an optimizer stands on u² / condition + v² after a walk from (-7, 2)."""
     (cell,) = cells
     assert cell.optimizer is not None
-    curvature = 2 / np.array([cell.data.parameters["condition"], 1.0])
-    step = RECURRENCES[cell.optimizer.name](**cell.optimizer.parameters)
+    curvature = 2 / np.array([options_of(cell.data)["condition"], 1.0])
+    step = RECURRENCES[cell.optimizer.name](**options_of(cell.optimizer))
     w = np.array([-7.0, 2.0])
     for t in range(1, _steps(cell) + 1):
         w = w - step(curvature * w, t)
@@ -518,10 +461,10 @@ def first_overflow(cells: Sequence[Cell], row: Row) -> float:
 @computed_with("numpy")
 def power_of_the_scale(cells: Sequence[Cell], row: Row) -> float:
     """Return the test loss of scale^(depth - 1) W x: all layers but the last multiply by the scale."""
-    options = cells[0].model.parameters
+    options = options_of(cells[0].model)
     weight, bias = start_of(cells[0])[-2:]
     x, y = split_of(cells[0], "test")
-    return _cross_entropy(options["scale"] ** (options["depth"] - 1) * x @ weight.T + bias, y)  # type: ignore[operator]
+    return _cross_entropy(options["scale"] ** (options["depth"] - 1) * x @ weight.T + bias, y)
 
 
 @computed_with("numpy")
@@ -559,13 +502,9 @@ def _forward(cell: Cell, activation: Callable[[Array], Array]) -> tuple[list[Arr
     """Return what every layer is fed, the classes and the weights, on the samples that probes look at."""
     x, y = split_of(cell, "train")
     parameters, fed = start_of(cell), [x[:PROBED]]
-    for weight, bias in itertools.batched(parameters[:-2], 2) if hasattr(itertools, "batched") else _pairs(parameters[:-2]):
+    for weight, bias in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
         fed.append(activation(fed[-1] @ weight.T + bias))
     return fed, y[:PROBED], parameters
-
-
-def _pairs(values: list[Array]) -> Iterator[tuple[Array, Array]]:
-    return zip(values[::2], values[1::2], strict=True)
 
 
 def _softmax(outputs: Array) -> Array:
@@ -623,10 +562,10 @@ def ratio_of_ranges(cells: Sequence[Cell], row: Row) -> float:
 def epoch_of_early_stopping(cells: Sequence[Cell], row: Row) -> float:
     """Return the first epoch that has had no lower validation loss for `patience` epochs."""
     assert cells[0].regularizer is not None
-    patience = cells[0].regularizer.parameters["patience"]
+    patience = options_of(cells[0].regularizer)["patience"]
     losses = fitted(cells[0]).validation_losses
     for epoch in range(1, len(losses) + 1):
-        if epoch - (1 + int(np.argmin(losses[:epoch]))) >= patience:  # type: ignore[operator]
+        if epoch - (1 + int(np.argmin(losses[:epoch]))) >= patience:
             return epoch
     return len(losses)
 
@@ -635,10 +574,10 @@ def epoch_of_early_stopping(cells: Sequence[Cell], row: Row) -> float:
 def epoch_of_convergence(cells: Sequence[Cell], row: Row) -> float:
     """Return the first epoch whose training loss differs by less than `tolerance` from the one before."""
     assert cells[0].regularizer is not None
-    tolerance = cells[0].regularizer.parameters["tolerance"]
+    tolerance = options_of(cells[0].regularizer)["tolerance"]
     losses = fitted(cells[0]).fit_losses
     for epoch, (before, after) in enumerate(itertools.pairwise(losses), start=2):
-        if abs(after - before) < tolerance * before:  # type: ignore[operator]
+        if abs(after - before) < tolerance * before:
             return epoch
     return len(losses)
 
@@ -647,7 +586,7 @@ def epoch_of_convergence(cells: Sequence[Cell], row: Row) -> float:
 def transferred_network(cells: Sequence[Cell], row: Row) -> float:
     """Return the test accuracy of filters trained on other images and kept, under new linear layers."""
     (cell,) = cells
-    options = dict(cell.model.parameters)
+    options = options_of(cell.model)
     source, epochs = options.pop("source"), options.pop("pretrain_epochs")
     options.pop("freeze")
     first = _changed(cell, data=str(source), model={"cnn": options}, epochs=epochs, train_samples=None)
@@ -663,11 +602,6 @@ def transferred_network(cells: Sequence[Cell], row: Row) -> float:
 
 def _changed(cell: Cell, *, data: str, model: dict[str, Any], **others: Any) -> Cell:
     """Return a cell with other data and another model."""
-    import dataclasses
-
-    from recipebench.datamodules.catalog import DATA
-    from recipebench.lightning_modules.model_catalog import MODELS
-
     return dataclasses.replace(cell, data=DATA.choose(data), model=MODELS.choose(model), **others)
 
 
@@ -675,7 +609,7 @@ def _changed(cell: Cell, *, data: str, model: dict[str, Any], **others: Any) -> 
 def recipe_of_torch(cells: Sequence[Cell], row: Row) -> float:
     """Return the test mean squared error of the recipe of every PyTorch tutorial."""
     (cell,) = cells
-    x, y = _tensors(cell, "train")
+    x, y = tensors_of(cell, "train")
     dataset = torch.utils.data.TensorDataset(x, y)
     net = started(cell)
     criterion = nn.MSELoss(reduction="mean")
@@ -689,7 +623,7 @@ def recipe_of_torch(cells: Sequence[Cell], row: Row) -> float:
             criterion(net(inputs), targets).backward()
             optimizer.step()
     net.eval()
-    test_x, test_y = _tensors(cell, "test", own=True)
+    test_x, test_y = tensors_of(cell, "test", True)
     with torch.no_grad():
         return float(criterion(net(test_x).double(), test_y.double()))
 
@@ -706,7 +640,7 @@ def accuracy_of_exported_weights(cells: Sequence[Cell], row: Row) -> float:
         linear = nn.Linear(weight.shape[1], weight.shape[0])
         linear.load_state_dict({"weight": weight, "bias": bias})
         layers += [linear, nn.ReLU()]
-    x, y = _tensors(cell, "test", own=True)
+    x, y = tensors_of(cell, "test", True)
     with torch.no_grad():
         return float(accuracy_score(y, nn.Sequential(*layers[:-1])(x).argmax(1)))
 
@@ -752,235 +686,6 @@ def _overlap(a: Array, b: Array) -> float:
     return shared / (float((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod()) - shared)
 
 
-@dataclass
-class Fitted:
-    """A network that a plain loop has trained.
-
-    Args:
-        cell: the recipe.
-        network: the layers.
-        fit_losses: the mean loss that the optimizer saw, by epoch.
-        validation_losses: after every epoch.
-    """
-
-    cell: Cell
-    network: nn.Sequential
-    fit_losses: list[float] = field(default_factory=list)
-    validation_losses: list[float] = field(default_factory=list)
-
-    @torch.no_grad()
-    def score(self, column: str) -> float:
-        """Return `<split>_loss`, `<split>_accuracy` or `<split>_mse`."""
-        split, _, metric = column.partition("_")
-        x, y = _tensors(self.cell, split, own=True)
-        self.network.eval()
-        outputs = torch.cat([self.network(part) for part in x.split(1000)])
-        if metric == "accuracy":
-            return float((outputs.argmax(1) == y).double().mean())
-        if metric == "mse":
-            return float((outputs - y).double().square().mean())
-        return float(criterion_of(self.cell)(outputs.double(), y if y.dtype == torch.int64 else y.double()))
-
-
-@functools.cache
-def _tensors(cell: Cell, split: str, *, own: bool = False) -> tuple[Tensor, Tensor]:
-    """Return inputs and targets in float32: of all samples of the split's file, or of its `own` alone."""
-    part = getattr(opened(cell), split)
-    x = torch.from_numpy(_scaled(cell, part.inputs.double().numpy())).float()
-    return (x[part.indices], part.targets[part.indices]) if own else (x, part.targets)
-
-
-def fitted(cell: Cell, net: nn.Sequential | None = None) -> Fitted:
-    """Train a network by a plain loop over the cell's batches.
-
-    Args:
-        cell: the recipe.
-        net: as it starts; from the cell's own start if left out.
-    """
-    done = Fitted(cell, started(cell) if net is None else net)
-    stops = cell.regularizer is not None and cell.regularizer.name == "early_stopping"
-    x, y = _tensors(cell, "train")
-    optimizer, criterion, penalty = optimizer_of(cell, done.network), criterion_of(cell), penalty_of(cell)
-    schedule = _schedule_of(cell, optimizer)
-    for epoch in range(1, cell.epochs + 1):
-        done.network.train()
-        total = seen = 0.0
-        for rows in batches_of(cell, epoch):
-            optimizer.zero_grad()
-            loss = criterion(done.network(x[rows]), y[rows]) + penalty(done.network)
-            loss.backward()
-            optimizer.step()
-            total, seen = total + float(loss.detach()) * len(rows), seen + len(rows)
-        schedule.step()
-        done.fit_losses.append(total / seen)
-        if stops:
-            done.validation_losses.append(done.score("validation_loss"))
-    return done
-
-
-def started(cell: Cell) -> nn.Sequential:
-    """Return the plain network of a cell with the cell's initial weights."""
-    net = plain(cell)
-    theirs = list(untrained(cell).parameters())
-    with torch.no_grad():
-        for mine, start in zip(net.parameters(), theirs, strict=True):
-            mine.copy_(start.view_as(mine))
-    return net
-
-
-class PlainMaxout(nn.Module):
-    """The largest of neighboring pieces."""
-
-    def __init__(self, pieces: int) -> None:
-        super().__init__()
-        self.pieces = pieces
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (batch, units) from (batch, units · pieces)."""
-        return x.view(len(x), -1, self.pieces).amax(2)
-
-
-class PlainStep(nn.Module):
-    """1 above 0, else 0."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return zeros and ones; no gradient."""
-        return (x > 0).float()
-
-
-class PlainHardmax(nn.Module):
-    """1 for the largest unit, 0 for the others."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return one-hot rows; no gradient."""
-        return F.one_hot(x.argmax(1), x.shape[1]).float()
-
-
-ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
-    "step": PlainStep,
-    "sigmoid": nn.Sigmoid,
-    "tanh": nn.Tanh,
-    "relu": nn.ReLU,
-    "leaky_relu": lambda negative_slope: nn.LeakyReLU(negative_slope),
-    "prelu": lambda init: nn.PReLU(init=init),
-    "maxout": lambda pieces, match: PlainMaxout(pieces),
-    "hardmax": PlainHardmax,
-}
-
-
-def plain(cell: Cell) -> nn.Sequential:
-    """Return the layers of a cell's network, with torch's own initial values."""
-    facts, options = opened(cell).facts, cell.model.parameters
-    if len(facts.shape) == 3 and cell.model.name in ("cnn", "deep_cnn"):
-        return _convolutional(cell)
-    name = cell.model.name
-    if name in ("mlp", "mlp_scratch", "maxout_net"):
-        widths: Sequence[Any] = options["hidden"]  # type: ignore[assignment]
-    else:
-        widths = [options["units"]] if name == "sum_of_sigmoids" else [options["width"]] * options["depth"]  # type: ignore[operator,list-item]
-    layers: list[nn.Module] = [nn.Flatten()]
-    features = facts.in_features
-    for width in widths:
-        function = _activation_of(cell)
-        pieces = getattr(function, "pieces", 1)
-        layers.append(nn.Linear(features, width * pieces))
-        if cell.regularizer is not None and cell.regularizer.name == "batch_norm":
-            assert cell.regularizer.parameters["position"] == "before"
-            layers.append(nn.BatchNorm1d(width * pieces))
-        layers.append(function)
-        if cell.regularizer is not None and cell.regularizer.name == "dropout":
-            layers.append(nn.Dropout(cell.regularizer.parameters["p"]))  # type: ignore[arg-type]
-        features = width
-    return nn.Sequential(*layers, nn.Linear(features, facts.out_features))
-
-
-def _activation_of(cell: Cell) -> nn.Module:
-    if cell.model.name == "sum_of_sigmoids":
-        return nn.Sigmoid()
-    if cell.model.name == "maxout_net":
-        return PlainMaxout(cell.model.parameters["pieces"])  # type: ignore[arg-type]
-    assert cell.activation is not None
-    return ACTIVATIONS[cell.activation.name](**cell.activation.parameters)
-
-
-def _convolutional(cell: Cell) -> nn.Sequential:
-    options: dict[str, Any] = dict(cell.model.parameters)
-    (channels, size, _), pool = opened(cell).facts.shape, options["pool"]
-    deep = cell.model.name == "deep_cnn"
-    kernel, stride = options["kernel"], options.get("stride", 1)
-    padding = kernel // 2 if deep else options["padding"]
-    layers: list[nn.Module] = []
-    for filters in options["blocks"] if deep else options["channels"]:
-        for _ in range(options["convs_per_block"] if deep else 1):
-            layers += [nn.Conv2d(channels, filters, kernel, stride=stride, padding=padding), nn.ReLU()]
-            channels, size = filters, (size + 2 * padding - kernel) // stride + 1
-        if pool != "none":
-            layers.append((nn.MaxPool2d if pool == "max" else nn.AvgPool2d)(options["pool_size"]))
-            size //= options["pool_size"]
-    layers.append(nn.Flatten())
-    widths = [channels * size * size, *options["hidden"]]
-    for before, after in itertools.pairwise(widths):
-        layers += [nn.Linear(before, after), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(widths[-1], opened(cell).facts.out_features))
-
-
-def criterion_of(cell: Cell) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the mean loss of a batch."""
-    if cell.loss is None:
-        return nn.CrossEntropyLoss() if opened(cell).task == "classification" else nn.MSELoss()
-    return CRITERIA[cell.loss.name](**cell.loss.parameters)
-
-
-def _one_class_each(outputs: Tensor, targets: Tensor) -> Tensor:
-    return F.binary_cross_entropy_with_logits(outputs, F.one_hot(targets, outputs.shape[1]).to(outputs.dtype))
-
-
-CRITERIA: dict[str, Callable[..., Callable[[Tensor, Tensor], Tensor]]] = {
-    "mse": nn.MSELoss,
-    "half_mse": lambda: lambda outputs, targets: F.mse_loss(outputs, targets) / 2,
-    "l1": nn.L1Loss,
-    "huber": lambda delta: nn.HuberLoss(delta=delta),
-    "cross_entropy": nn.CrossEntropyLoss,
-    "bce": lambda: _one_class_each,
-    "label_smoothing": lambda epsilon, form: nn.CrossEntropyLoss(label_smoothing=epsilon),
-    "multi_margin": lambda margin: nn.MultiMarginLoss(margin=margin),
-}
-
-
-def penalty_of(cell: Cell) -> Callable[[nn.Module], Tensor]:
-    """Return what L1 adds to the loss; L2 is left to the optimizer."""
-    if cell.regularizer is None or cell.regularizer.name != "l1":
-        return lambda net: torch.zeros(())
-    strength: Any = cell.regularizer.parameters["strength"]
-    return lambda net: strength * sum(p.abs().sum() for p in net.parameters() if p.dim() > 1)
-
-
-def optimizer_of(cell: Cell, net: nn.Module) -> torch.optim.Optimizer:
-    """Return torch's optimizer; under L2 weights decay and biases do not."""
-    assert cell.optimizer is not None
-    options: dict[str, Any] = dict(cell.optimizer.parameters)
-    decay: Any = 0.0
-    if cell.regularizer is not None and cell.regularizer.name == "l2":
-        decay = cell.regularizer.parameters["strength"]
-    moving = [p for p in net.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in moving if p.dim() > 1], "weight_decay": decay},
-        {"params": [p for p in moving if p.dim() <= 1]},
-    ]
-    if cell.optimizer.name == "adam":
-        betas = (options.pop("beta1"), options.pop("beta2"))
-        return torch.optim.Adam(groups, betas=betas, **options)
-    assert cell.optimizer.name in ("sgd", "momentum")
-    return torch.optim.SGD(groups, **options)
-
-
-def _schedule_of(cell: Cell, optimizer: torch.optim.Optimizer) -> Any:
-    if cell.schedule is not None and cell.schedule.name == "cosine":
-        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=cell.epochs)
-    assert cell.schedule is None or cell.schedule.name == "constant"
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1.0)
-
-
 # Plain torch, with draws of its own
 
 
@@ -995,7 +700,7 @@ def networks_of_ones_own(cells: Sequence[Cell], row: Row) -> Spread:
 def _run_of_ones_own(cell: Cell, seed: int) -> float:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        x, y = _tensors(cell, "train")
+        x, y = tensors_of(cell, "train")
         validation = cell.validation if isinstance(cell.validation, int) else round(cell.validation * len(x))
         chosen = torch.randperm(len(x))[validation:][: cell.train_samples]
         done = Fitted(cell, plain(cell))
@@ -1008,19 +713,6 @@ def _run_of_ones_own(cell: Cell, seed: int) -> float:
             done.network.train()
             for rows in chosen[torch.randperm(len(chosen))].split(cell.batch_size):
                 optimizer.zero_grad()
-                F.cross_entropy(done.network(_moved(cell, x[rows])), y[rows]).backward()
+                F.cross_entropy(done.network(x[rows]), y[rows]).backward()
                 optimizer.step()
         return done.score("test_accuracy")
-
-
-def _moved(cell: Cell, images: Tensor) -> Tensor:
-    """Shift every image by up to so many pixels each way, by slicing a padded one."""
-    if cell.augmentation is None or cell.augmentation.name == "none":
-        return images
-    assert cell.augmentation.name == "translate"
-    pixels: Any = cell.augmentation.parameters["pixels"]
-    padded = F.pad(images, (pixels,) * 4)
-    places = torch.randint(0, 2 * pixels + 1, (len(images), 2)).tolist()
-    height, width = images.shape[-2:]
-    windows = [p[:, r : r + height, c : c + width] for p, (r, c) in zip(padded, places, strict=True)]
-    return torch.stack(windows)

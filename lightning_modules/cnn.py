@@ -13,7 +13,7 @@ import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from torch import nn
 
@@ -22,12 +22,10 @@ from recipebench.levels import Choice, Value
 from recipebench.lightning_modules import regularizers
 from recipebench.lightning_modules.activations import ACTIVATIONS, Maxout
 from recipebench.lightning_modules.catalog import ACTIVATIONS as ACTIVATION_CATALOG
-from recipebench.lightning_modules.catalog import REGULARIZERS
 from recipebench.lightning_modules.convolution import CONVOLUTIONS, ChannelMaxout
 from recipebench.lightning_modules.geometry import Window, windows_of
 from recipebench.lightning_modules.model_catalog import MODELS
-from recipebench.lightning_modules.shapes import dropout_problem
-from recipebench.lightning_modules.supervised import Spec, SupervisedModule
+from recipebench.lightning_modules.supervised import Recipe, Spec, SupervisedModule, regularizer_of
 
 POOLS: dict[str, type[nn.Module]] = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 """The pools by name; the windows of a pool do not overlap."""
@@ -51,7 +49,8 @@ class CNN(SupervisedModule):
         implementation: `torch` (nn.Conv2d) or `im2col` (the same by a matrix product).
         out_features: classes.
         activation: a level of the catalog; Maxout takes the maximum over channels.
-        task, initializer, regularizer, optimizer, loss, schedule, init_seed: see `SupervisedModule`.
+        task: `classification` or `regression`.
+        **recipe: initializer, regularizer, optimizer, loss, schedule, init_seed; see `SupervisedModule`.
 
     Shape:
         (batch, channels, height, width) float32 to (batch, out_features).
@@ -91,12 +90,7 @@ class CNN(SupervisedModule):
         out_features: int = 10,
         task: str = "classification",
         activation: Spec = "relu",
-        initializer: Spec = "he",
-        regularizer: Spec = "none",
-        optimizer: Spec = "sgd",
-        loss: Spec | None = None,
-        schedule: Spec = "constant",
-        init_seed: int | None = None,
+        **recipe: Unpack[Recipe],
     ) -> None:
         given = {
             "channels": channels,
@@ -114,15 +108,10 @@ class CNN(SupervisedModule):
                 in_shape,
                 out_features,
                 ACTIVATION_CATALOG.choose(activation),
-                REGULARIZERS.choose(regularizer),
+                regularizer_of(recipe),
             ),
             task=task,
-            initializer=initializer,
-            regularizer=regularizer,
-            optimizer=optimizer,
-            loss=loss,
-            schedule=schedule,
-            init_seed=init_seed,
+            **recipe,
         )
 
 
@@ -194,7 +183,7 @@ def _linear_layers(
     widths: Sequence[int], place: int, activation: Choice, regularizer: Choice
 ) -> dict[str, nn.Module]:
     """Return the hidden linear layers by name; `place` activations stand before them."""
-    dropouts = _dropouts(regularizer, widths[1:])
+    dropouts = regularizers.dropouts(regularizer, widths[1:])
     layers = {f"dropout_{place}": dropouts[0]} if 0 in dropouts else {}
     for i, (in_features, width) in enumerate(itertools.pairwise(widths), start=1):
         function, pieces = _activation(activation, maps=False)
@@ -221,18 +210,6 @@ def _norms(
         return {}
     position = str(regularizer.parameters["position"])
     return {position: make({"before": before, "after": after}[position], **regularizer.parameters)}
-
-
-def _dropouts(regularizer: Choice, hidden: Sequence[int]) -> dict[int, nn.Module]:
-    """Return the dropout layers by place: 0 for the flattened features, i for hidden layer i."""
-    options: dict[str, Any] = dict(regularizer.parameters)
-    if regularizer.name == "dropout":
-        return {i: regularizers.dropout(**options) for i in range(1, len(hidden) + 1)}
-    if regularizer.name != "dropout_per_layer":
-        return {}
-    if problem := dropout_problem(options["p"], hidden):
-        raise RequestError(problem)
-    return dict(enumerate(regularizers.dropout_per_layer(**options)))
 
 
 def batch_norm_of_maps(

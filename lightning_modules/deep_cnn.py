@@ -6,12 +6,12 @@ Source: Saito, Deep Learning from Scratch, deep learning; Simonyan and Zisserman
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 from recipebench.lightning_modules.catalog import ACTIVATIONS as ACTIVATION_CATALOG
-from recipebench.lightning_modules.catalog import REGULARIZERS
 from recipebench.lightning_modules.cnn import build_network
 from recipebench.lightning_modules.model_catalog import MODELS
-from recipebench.lightning_modules.supervised import Spec, SupervisedModule
+from recipebench.lightning_modules.supervised import Recipe, Spec, SupervisedModule, regularizer_of
 
 
 class DeepCNN(SupervisedModule):
@@ -31,7 +31,8 @@ class DeepCNN(SupervisedModule):
         hidden: units of each hidden linear layer after the blocks.
         out_features: classes.
         activation: a level of the catalog; Maxout takes the maximum over channels.
-        task, initializer, regularizer, optimizer, loss, schedule, init_seed: see `SupervisedModule`.
+        task: `classification` or `regression`.
+        **recipe: initializer, regularizer, optimizer, loss, schedule, init_seed; see `SupervisedModule`.
 
     Shape:
         (batch, channels, height, width) float32 to (batch, out_features).
@@ -61,12 +62,7 @@ class DeepCNN(SupervisedModule):
         out_features: int = 10,
         task: str = "classification",
         activation: Spec = "relu",
-        initializer: Spec = "he",
-        regularizer: Spec = "none",
-        optimizer: Spec = "sgd",
-        loss: Spec | None = None,
-        schedule: Spec = "constant",
-        init_seed: int | None = None,
+        **recipe: Unpack[Recipe],
     ) -> None:
         given = {
             "blocks": blocks,
@@ -82,13 +78,8 @@ class DeepCNN(SupervisedModule):
                 in_shape,
                 out_features,
                 ACTIVATION_CATALOG.choose(activation),
-                REGULARIZERS.choose(regularizer),
+                regularizer_of(recipe),
             ),
             task=task,
-            initializer=initializer,
-            regularizer=regularizer,
-            optimizer=optimizer,
-            loss=loss,
-            schedule=schedule,
-            init_seed=init_seed,
+            **recipe,
         )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 from recipebench.lightning_modules.mlp import MLP
 from recipebench.lightning_modules.model_catalog import MODELS
-from recipebench.lightning_modules.supervised import Spec
+from recipebench.lightning_modules.supervised import Recipe, Spec
 
 
 class DeepStack(MLP):
@@ -20,7 +22,8 @@ class DeepStack(MLP):
         in_features: numbers in one input, all dimensions but the first flattened.
         out_features: classes, or 1 for regression.
         activation: a level of the catalog.
-        task, initializer, regularizer, optimizer, loss, schedule, init_seed: see `SupervisedModule`.
+        task: `classification` or `regression`.
+        **recipe: initializer, regularizer, optimizer, loss, schedule, init_seed; see `SupervisedModule`.
 
     Shape:
         (batch, ...) float32, in_features numbers each, to (batch, out_features).
@@ -46,12 +49,7 @@ class DeepStack(MLP):
         out_features: int = 10,
         task: str = "classification",
         activation: Spec = "relu",
-        initializer: Spec = "he",
-        regularizer: Spec = "none",
-        optimizer: Spec = "sgd",
-        loss: Spec | None = None,
-        schedule: Spec = "constant",
-        init_seed: int | None = None,
+        **recipe: Unpack[Recipe],
     ) -> None:
         MODELS.choose({"deep_stack": {"depth": depth, "width": width}})
         super().__init__(
@@ -60,10 +58,5 @@ class DeepStack(MLP):
             out_features=out_features,
             task=task,
             activation=activation,
-            initializer=initializer,
-            regularizer=regularizer,
-            optimizer=optimizer,
-            loss=loss,
-            schedule=schedule,
-            init_seed=init_seed,
+            **recipe,
         )

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from recipebench.errors import RequestError
@@ -24,9 +23,8 @@ from recipebench.lightning_modules import cnn, mlp
 from recipebench.lightning_modules.catalog import ACTIVATIONS, INITIALIZERS, OPTIMIZERS, SCHEDULES
 from recipebench.lightning_modules.initializers import initialize_network
 from recipebench.lightning_modules.model_catalog import MODELS
-from recipebench.lightning_modules.optimizers import OPTIMIZERS as OPTIMIZER_FACTORIES
+from recipebench.lightning_modules.recorded import SteppedModule
 from recipebench.lightning_modules.replay_buffer import ReplayBuffer, Transitions
-from recipebench.lightning_modules.schedules import make_scheduler
 from recipebench.lightning_modules.supervised import Spec
 from recipebench.seeds import seed_for
 
@@ -105,7 +103,7 @@ def epsilon(actions: int, *, start: float, end: float, steps: int) -> float:
     return end + (start - end) * max(0.0, 1.0 - actions / steps)
 
 
-class DQN(LightningModule):
+class DQN(SteppedModule):
     """An agent that learns the optimal action-values of an environment and acts by the largest.
 
     Q(s, a) is the discounted sum of rewards from s on if a is done first and the best later. A training
@@ -228,6 +226,10 @@ class DQN(LightningModule):
         return F.huber_loss(values, self.targets(transitions), reduction="none")
 
     @torch.no_grad()
+    def count_parameters(self) -> int:
+        """Count the numbers that are learned: those of Q, not of its copy."""
+        return sum(p.numel() for p in self.network.parameters())
+
     def targets(self, transitions: Transitions) -> Tensor:
         """Return y of every transition, (batch,) float32; see `bellman_targets`."""
         judged = self.target(transitions.next_observations)
@@ -291,30 +293,6 @@ class DQN(LightningModule):
     def test_step(self, batch: Tensor, batch_idx: int) -> None:
         """Play the test episodes and log `test_loss` and `test_mean_return`."""
         self._log("test")
-
-    def finite(self) -> Tensor:
-        """Return whether all parameters are finite, (1,) bool."""
-        return torch.stack([torch.isfinite(p).all() for p in self.parameters()]).all().unsqueeze(0)
-
-    def learning_rate(self) -> float | None:
-        """Return the rate of the steps of this epoch, as the schedule has it; before a fit the first one."""
-        optimizers = self.trainer.optimizers if self._trainer else []
-        rate: Any = optimizers[0].param_groups[0]["lr"] if optimizers else self.optimizer.parameters.get("lr")
-        return None if rate is None else float(rate)
-
-    def learning_rates(self) -> list[float | None]:
-        """Return the learning rate as a list of one."""
-        return [self.learning_rate()]
-
-    def configure_optimizers(self) -> Any:
-        """Return the recipe's stock torch optimizer, and its schedule if it has one."""
-        options: dict[str, Any] = dict(self.optimizer.parameters)
-        optimizer = OPTIMIZER_FACTORIES[self.optimizer.name](self.network.parameters(), **options)
-        scheduler = make_scheduler(self.schedule, optimizer, self.trainer.max_epochs or 1)
-        if scheduler is None:
-            return optimizer
-        settings = {"scheduler": scheduler, "interval": "epoch", "monitor": "validation_loss"}
-        return {"optimizer": optimizer, "lr_scheduler": settings}
 
     def _epsilon(self, actions: int) -> float:
         options = self.options

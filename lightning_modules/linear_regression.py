@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Unpack
 
 from torch import Tensor, nn
 
-from recipebench.lightning_modules.supervised import Spec, SupervisedModule
+from recipebench.lightning_modules.supervised import Recipe, SupervisedModule
 
 
 class LinearRegression(SupervisedModule):
@@ -14,7 +15,7 @@ class LinearRegression(SupervisedModule):
 
     Args:
         in_features: numbers in one input, all dimensions but the first flattened.
-        initializer, regularizer, optimizer, loss, schedule, init_seed: see `SupervisedModule`.
+        **recipe: initializer, regularizer, optimizer, loss, schedule, init_seed; see `SupervisedModule`.
 
     Shape:
         (batch, ...) float32, in_features numbers each, to (batch, 1).
@@ -31,24 +32,10 @@ class LinearRegression(SupervisedModule):
         self,
         *,
         in_features: int = 2,
-        initializer: Spec = "he",
-        regularizer: Spec = "none",
-        optimizer: Spec = "sgd",
-        loss: Spec | None = None,
-        schedule: Spec = "constant",
-        init_seed: int | None = None,
+        **recipe: Unpack[Recipe],
     ) -> None:
         layers = OrderedDict(flatten=nn.Flatten(), output=nn.Linear(in_features, 1))
-        super().__init__(
-            nn.Sequential(layers),
-            task="regression",
-            initializer=initializer,
-            regularizer=regularizer,
-            optimizer=optimizer,
-            loss=loss,
-            schedule=schedule,
-            init_seed=init_seed,
-        )
+        super().__init__(nn.Sequential(layers), task="regression", **recipe)
 
     @property
     def weight(self) -> Tensor:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Unpack
 
 from torch import nn
 
 from recipebench.errors import RequestError
-from recipebench.lightning_modules.supervised import Spec, SupervisedModule
+from recipebench.lightning_modules.supervised import Recipe, SupervisedModule
 from recipebench.lightning_modules.two_columns import TwoColumns
 
 
@@ -20,7 +21,7 @@ class LogisticRegression(SupervisedModule):
     Args:
         in_features: numbers in one input, all dimensions but the first flattened.
         out_features: 2; another number of classes is refused.
-        initializer, regularizer, optimizer, loss, schedule, init_seed: see `SupervisedModule`.
+        **recipe: initializer, regularizer, optimizer, loss, schedule, init_seed; see `SupervisedModule`.
 
     Shape:
         (batch, ...) float32, in_features numbers each, to (batch, 2).
@@ -42,25 +43,11 @@ class LogisticRegression(SupervisedModule):
         *,
         in_features: int = 2,
         out_features: int = 2,
-        initializer: Spec = "he",
-        regularizer: Spec = "none",
-        optimizer: Spec = "sgd",
-        loss: Spec | None = None,
-        schedule: Spec = "constant",
-        init_seed: int | None = None,
+        **recipe: Unpack[Recipe],
     ) -> None:
         check_two_classes("logistic_regression", out_features)
         layers = OrderedDict(flatten=nn.Flatten(), output=nn.Linear(in_features, 1), columns=TwoColumns())
-        super().__init__(
-            nn.Sequential(layers),
-            task="classification",
-            initializer=initializer,
-            regularizer=regularizer,
-            optimizer=optimizer,
-            loss=loss,
-            schedule=schedule,
-            init_seed=init_seed,
-        )
+        super().__init__(nn.Sequential(layers), task="classification", **recipe)
 
 
 def check_two_classes(model: str, classes: int) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Unpack
 
 from torch import nn
 
 from recipebench.lightning_modules.model_catalog import MODELS
-from recipebench.lightning_modules.supervised import Spec, SupervisedModule
+from recipebench.lightning_modules.supervised import SupervisedModule, Training
 
 
 class MarginClassifier(SupervisedModule):
@@ -19,7 +20,7 @@ class MarginClassifier(SupervisedModule):
         margin: by how much the score of the true class is to exceed each other.
         in_features: numbers in one input, all dimensions but the first flattened.
         out_features: K, classes.
-        initializer, regularizer, optimizer, schedule, init_seed: see `SupervisedModule`.
+        **recipe: initializer, regularizer, optimizer, schedule, init_seed; see `SupervisedModule`.
 
     Shape:
         (batch, ...) float32, in_features numbers each, to (batch, out_features) scores o, no logits.
@@ -42,21 +43,10 @@ class MarginClassifier(SupervisedModule):
         margin: float = 1.0,
         in_features: int = 784,
         out_features: int = 10,
-        initializer: Spec = "he",
-        regularizer: Spec = "none",
-        optimizer: Spec = "sgd",
-        schedule: Spec = "constant",
-        init_seed: int | None = None,
+        **recipe: Unpack[Training],
     ) -> None:
         MODELS.choose({"margin_classifier": {"margin": margin}})
         layers = OrderedDict(flatten=nn.Flatten(), output=nn.Linear(in_features, out_features))
         super().__init__(
-            nn.Sequential(layers),
-            task="classification",
-            initializer=initializer,
-            regularizer=regularizer,
-            optimizer=optimizer,
-            loss={"multi_margin": {"margin": margin}},
-            schedule=schedule,
-            init_seed=init_seed,
+            nn.Sequential(layers), task="classification", loss={"multi_margin": {"margin": margin}}, **recipe
         )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 from recipebench.lightning_modules.mlp import MLP
 from recipebench.lightning_modules.model_catalog import MODELS
-from recipebench.lightning_modules.supervised import Spec
+from recipebench.lightning_modules.supervised import Recipe
 
 
 class MaxoutNet(MLP):
@@ -19,7 +20,8 @@ class MaxoutNet(MLP):
             which there are fewer units; see the activation `maxout`.
         in_features: numbers in one input, all dimensions but the first flattened.
         out_features: classes, or 1 for regression.
-        task, initializer, regularizer, optimizer, loss, schedule, init_seed: see `SupervisedModule`.
+        task: `classification` or `regression`.
+        **recipe: initializer, regularizer, optimizer, loss, schedule, init_seed; see `SupervisedModule`.
 
     Shape:
         (batch, ...) float32, in_features numbers each, to (batch, out_features).
@@ -44,12 +46,7 @@ class MaxoutNet(MLP):
         in_features: int = 784,
         out_features: int = 10,
         task: str = "classification",
-        initializer: Spec = "he",
-        regularizer: Spec = "none",
-        optimizer: Spec = "sgd",
-        loss: Spec | None = None,
-        schedule: Spec = "constant",
-        init_seed: int | None = None,
+        **recipe: Unpack[Recipe],
     ) -> None:
         MODELS.choose({"maxout_net": {"hidden": hidden, "pieces": pieces, "match": match}})
         super().__init__(
@@ -58,10 +55,5 @@ class MaxoutNet(MLP):
             out_features=out_features,
             task=task,
             activation={"maxout": {"pieces": pieces, "match": match}},
-            initializer=initializer,
-            regularizer=regularizer,
-            optimizer=optimizer,
-            loss=loss,
-            schedule=schedule,
-            init_seed=init_seed,
+            **recipe,
         )

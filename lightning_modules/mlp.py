@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from torch import nn
 
@@ -18,10 +18,9 @@ from recipebench.levels import Choice
 from recipebench.lightning_modules import regularizers
 from recipebench.lightning_modules.activations import ACTIVATIONS
 from recipebench.lightning_modules.catalog import ACTIVATIONS as ACTIVATION_CATALOG
-from recipebench.lightning_modules.catalog import REGULARIZERS
 from recipebench.lightning_modules.model_catalog import MODELS
-from recipebench.lightning_modules.shapes import dropout_problem, hidden_widths
-from recipebench.lightning_modules.supervised import Spec, SupervisedModule
+from recipebench.lightning_modules.shapes import hidden_widths
+from recipebench.lightning_modules.supervised import Recipe, Spec, SupervisedModule, regularizer_of
 
 
 class MLP(SupervisedModule):
@@ -33,7 +32,8 @@ class MLP(SupervisedModule):
             without it that has as many parameters (`match`).
         out_features: classes, or 1 for regression.
         activation: a level of the catalog.
-        task, initializer, regularizer, optimizer, loss, schedule, init_seed: see `SupervisedModule`.
+        task: `classification` or `regression`.
+        **recipe: initializer, regularizer, optimizer, loss, schedule, init_seed; see `SupervisedModule`.
 
     Shape:
         (batch, ...) float32, in_features numbers each, to (batch, out_features).
@@ -55,12 +55,7 @@ class MLP(SupervisedModule):
         out_features: int = 10,
         task: str = "classification",
         activation: Spec = "relu",
-        initializer: Spec = "he",
-        regularizer: Spec = "none",
-        optimizer: Spec = "sgd",
-        loss: Spec | None = None,
-        schedule: Spec = "constant",
-        init_seed: int | None = None,
+        **recipe: Unpack[Recipe],
     ) -> None:
         if task == "regression" and out_features != 1:
             raise RequestError(f"mlp: out_features: expected 1 for regression, got {out_features!r}.")
@@ -70,18 +65,9 @@ class MLP(SupervisedModule):
             hidden,
             out_features,
             ACTIVATION_CATALOG.choose(activation),
-            REGULARIZERS.choose(regularizer),
+            regularizer_of(recipe),
         )
-        super().__init__(
-            network,
-            task=task,
-            initializer=initializer,
-            regularizer=regularizer,
-            optimizer=optimizer,
-            loss=loss,
-            schedule=schedule,
-            init_seed=init_seed,
-        )
+        super().__init__(network, task=task, **recipe)
 
 
 def build_network(
@@ -104,7 +90,7 @@ def build_network(
         RequestError: `dropout_per_layer` has a wrong number of probabilities.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
-    dropouts = _dropouts(regularizer, hidden)
+    dropouts = regularizers.dropouts(regularizer, hidden)
     options: dict[str, Any] = dict(regularizer.parameters)
     position = options.get("position")  # of batch norm
     if 0 in dropouts:
@@ -123,15 +109,3 @@ def build_network(
         in_features = width
     layers["output"] = nn.Linear(in_features, out_features)
     return nn.Sequential(layers)
-
-
-def _dropouts(regularizer: Choice, hidden: Sequence[int]) -> dict[int, nn.Module]:
-    """Return the dropout layers by place: 0 for the input, i for hidden layer i."""
-    options: dict[str, Any] = dict(regularizer.parameters)
-    if regularizer.name == "dropout":
-        return {i: regularizers.dropout(**options) for i in range(1, len(hidden) + 1)}
-    if regularizer.name == "dropout_per_layer":
-        if problem := dropout_problem(options["p"], hidden):
-            raise RequestError(problem)
-        return dict(enumerate(regularizers.dropout_per_layer(**options)))
-    return {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
+from typing import get_args
 
 from recipebench.levels import Choice
 from recipebench.lightning_modules.cnn import CNN
@@ -83,7 +84,7 @@ def create(
     init_seed: int,
     **recipe: Choice | None,
 ) -> RecordedModule:
-    """Build the module of a recipe; of all that is known, each model takes what its signature names.
+    """Build the module of a recipe; of all that is known, each model takes its `arguments_of`.
 
     Args:
         model: name and hyper-parameters of the model.
@@ -106,6 +107,23 @@ def create(
         **recipe,
     }
     make: Callable[..., RecordedModule] = MODELS[model.name]
-    taken = inspect.signature(make).parameters
+    taken = arguments_of(make)
     named = {name: value for name, value in values.items() if name in taken and value is not None}
     return make(**named, **model.parameters)
+
+
+def arguments_of(model: Callable[..., object]) -> list[str]:
+    """Return the names of all that a class takes: of its own arguments, and of the recipe it passes on.
+
+    Example:
+        >>> arguments_of(LinearRegression)[:3]
+        ['in_features', 'initializer', 'regularizer']
+    """
+    names: list[str] = []
+    for name, parameter in inspect.signature(model, eval_str=True).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:  # **recipe: Unpack[Recipe]
+            (recipe,) = get_args(parameter.annotation)
+            names += recipe.__annotations__
+        else:
+            names.append(name)
+    return names

@@ -31,6 +31,10 @@ class RecordedModule(LightningModule):
         checks = [torch.isfinite(p).all() for p in self.parameters()]
         return torch.stack([*checks, torch.tensor(True)]).all().unsqueeze(0)
 
+    def count_parameters(self) -> int:
+        """Count the numbers that are learned."""
+        return sum(p.numel() for p in self.parameters())
+
     def learning_rate(self) -> float | None:
         """Return the rate of the steps of this epoch; None where nothing is stepped."""
         return None

@@ -10,6 +10,9 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor, nn
 
+from recipebench.errors import RequestError
+from recipebench.levels import Choice
+from recipebench.lightning_modules.shapes import dropout_problem
 from recipebench.lightning_modules.stopping import has_converged
 
 
@@ -116,6 +119,33 @@ def dropout_per_layer(p: Sequence[float] = (0.0, 0.5, 0.3)) -> list[nn.Module]:
         Ng, Improving Deep Neural Networks, 1.6.
     """
     return [nn.Dropout(probability) for probability in p]
+
+
+def dropouts(regularizer: Choice, hidden: Sequence[int]) -> dict[int, nn.Module]:
+    """Return the dropout layers that a regularizer adds to linear layers, by place; none if it is another.
+
+    Args:
+        regularizer: `dropout`: one in each hidden layer; `dropout_per_layer`: one on the input, too.
+        hidden: units of each hidden layer.
+
+    Returns:
+        0 for what goes into the first linear layer, i for hidden layer i.
+
+    Raises:
+        RequestError: `dropout_per_layer` has a wrong number of probabilities.
+
+    Example:
+        >>> dropouts(Choice("dropout_per_layer", {"p": (0.0, 0.5)}), hidden=[128])
+        {0: Dropout(p=0.0, inplace=False), 1: Dropout(p=0.5, inplace=False)}
+    """
+    options: dict[str, Any] = dict(regularizer.parameters)
+    if regularizer.name == "dropout":
+        return {i: dropout(**options) for i in range(1, len(hidden) + 1)}
+    if regularizer.name != "dropout_per_layer":
+        return {}
+    if problem := dropout_problem(options["p"], hidden):
+        raise RequestError(problem)
+    return dict(enumerate(dropout_per_layer(**options)))
 
 
 def batch_norm(width: int, eps: float = 1e-5, momentum: float = 0.1, position: str = "before") -> nn.Module:

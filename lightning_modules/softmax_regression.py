@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Unpack
 
 from torch import Tensor, nn
 
-from recipebench.lightning_modules.supervised import Spec, SupervisedModule
+from recipebench.lightning_modules.supervised import Recipe, SupervisedModule
 
 
 class SoftmaxRegression(SupervisedModule):
@@ -15,7 +16,7 @@ class SoftmaxRegression(SupervisedModule):
     Args:
         in_features: numbers in one input, all dimensions but the first flattened.
         out_features: classes.
-        initializer, regularizer, optimizer, loss, schedule, init_seed: see `SupervisedModule`.
+        **recipe: initializer, regularizer, optimizer, loss, schedule, init_seed; see `SupervisedModule`.
 
     Shape:
         (batch, ...) float32, in_features numbers each, to (batch, out_features) logits o.
@@ -33,24 +34,10 @@ class SoftmaxRegression(SupervisedModule):
         *,
         in_features: int = 784,
         out_features: int = 10,
-        initializer: Spec = "he",
-        regularizer: Spec = "none",
-        optimizer: Spec = "sgd",
-        loss: Spec | None = None,
-        schedule: Spec = "constant",
-        init_seed: int | None = None,
+        **recipe: Unpack[Recipe],
     ) -> None:
         layers = OrderedDict(flatten=nn.Flatten(), output=nn.Linear(in_features, out_features))
-        super().__init__(
-            nn.Sequential(layers),
-            task="classification",
-            initializer=initializer,
-            regularizer=regularizer,
-            optimizer=optimizer,
-            loss=loss,
-            schedule=schedule,
-            init_seed=init_seed,
-        )
+        super().__init__(nn.Sequential(layers), task="classification", **recipe)
 
     @property
     def weight(self) -> Tensor:

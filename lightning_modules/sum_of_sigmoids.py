@@ -5,9 +5,11 @@ It is a multilayer perceptron with one hidden layer of sigmoids, and is built as
 
 from __future__ import annotations
 
+from typing import Unpack
+
 from recipebench.lightning_modules.mlp import MLP
 from recipebench.lightning_modules.model_catalog import MODELS
-from recipebench.lightning_modules.supervised import Spec
+from recipebench.lightning_modules.supervised import Recipe
 
 
 class SumOfSigmoids(MLP):
@@ -20,7 +22,8 @@ class SumOfSigmoids(MLP):
         units: sigmoids in the sum.
         in_features: numbers in one input, all dimensions but the first flattened.
         out_features: classes, or 1 for regression.
-        task, initializer, regularizer, optimizer, loss, schedule, init_seed: see `SupervisedModule`.
+        task: `classification` or `regression`.
+        **recipe: initializer, regularizer, optimizer, loss, schedule, init_seed; see `SupervisedModule`.
 
     Shape:
         (batch, ...) float32, in_features numbers each, to (batch, out_features).
@@ -44,12 +47,7 @@ class SumOfSigmoids(MLP):
         in_features: int = 1,
         out_features: int = 1,
         task: str = "regression",
-        initializer: Spec = "he",
-        regularizer: Spec = "none",
-        optimizer: Spec = "sgd",
-        loss: Spec | None = None,
-        schedule: Spec = "constant",
-        init_seed: int | None = None,
+        **recipe: Unpack[Recipe],
     ) -> None:
         MODELS.choose({"sum_of_sigmoids": {"units": units}})
         super().__init__(
@@ -58,10 +56,5 @@ class SumOfSigmoids(MLP):
             out_features=out_features,
             task=task,
             activation="sigmoid",
-            initializer=initializer,
-            regularizer=regularizer,
-            optimizer=optimizer,
-            loss=loss,
-            schedule=schedule,
-            init_seed=init_seed,
+            **recipe,
         )

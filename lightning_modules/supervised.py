@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from pytorch_lightning import Callback
@@ -14,6 +14,7 @@ from recipebench.levels import Choice
 from recipebench.lightning_modules import regularizers
 from recipebench.lightning_modules.catalog import (
     DEFAULT_LOSS,
+    DEFAULTS,
     INITIALIZERS,
     LOSSES,
     OPTIMIZERS,
@@ -27,6 +28,32 @@ from recipebench.lightning_modules.scored import ScoredModule
 
 Spec = str | Mapping[str, Any] | Choice
 """A level by name, `{name: {hyper-parameter: value}}`, or a `Choice`."""
+
+
+class Training(TypedDict, total=False):
+    """How a model starts, and how it is trained on a loss of its own; see `SupervisedModule`."""
+
+    initializer: Spec
+    regularizer: Spec
+    optimizer: Spec
+    schedule: Spec
+    init_seed: int | None
+
+
+class Recipe(Training, total=False):
+    """The options that all models trained by gradient descent have; see `SupervisedModule`."""
+
+    loss: Spec | None
+
+
+def regularizer_of(recipe: Recipe) -> Choice:
+    """Return the regularizer that a recipe names, or the default: what the layers of a network depend on.
+
+    Example:
+        >>> regularizer_of({"optimizer": "adam"}).name
+        'none'
+    """
+    return REGULARIZERS.choose(recipe.get("regularizer", DEFAULTS["regularizer"]))
 
 
 class SupervisedModule(SteppedModule, ScoredModule):
@@ -53,9 +80,9 @@ class SupervisedModule(SteppedModule, ScoredModule):
         network: nn.Module,
         *,
         task: str,
-        initializer: Spec,
-        regularizer: Spec,
-        optimizer: Spec,
+        initializer: Spec = "he",
+        regularizer: Spec = "none",
+        optimizer: Spec = "sgd",
         loss: Spec | None = None,
         schedule: Spec = "constant",
         init_seed: int | None = None,

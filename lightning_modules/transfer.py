@@ -7,17 +7,16 @@ on the new data: fine tuning); Yosinski, Clune, Bengio and Lipson 2014.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from recipebench.errors import RequestError
 from recipebench.lightning_modules.catalog import ACTIVATIONS as ACTIVATION_CATALOG
-from recipebench.lightning_modules.catalog import REGULARIZERS
 from recipebench.lightning_modules.cnn import CNN, build_network
 from recipebench.lightning_modules.model_catalog import MODELS
-from recipebench.lightning_modules.supervised import Spec, SupervisedModule
+from recipebench.lightning_modules.supervised import Recipe, Spec, SupervisedModule, regularizer_of
 
 
 class TransferCNN(SupervisedModule):
@@ -51,8 +50,9 @@ class TransferCNN(SupervisedModule):
         pool_size: height and width of a pool, and its stride.
         hidden: units of the linear layers.
         out_features: classes of the new data set.
-        activation, task, initializer, regularizer, optimizer, loss, schedule, init_seed: see
-            `SupervisedModule`; they hold for both trainings.
+        task: `classification` or `regression`; this and what follows holds for both trainings.
+        activation: a level of the catalog; Maxout takes the maximum over channels.
+        **recipe: initializer, regularizer, optimizer, loss, schedule, init_seed; see `SupervisedModule`.
 
     Attributes:
         pretraining: the options of the CNN that is trained first.
@@ -96,12 +96,7 @@ class TransferCNN(SupervisedModule):
         out_features: int = 10,
         task: str = "classification",
         activation: Spec = "relu",
-        initializer: Spec = "he",
-        regularizer: Spec = "none",
-        optimizer: Spec = "sgd",
-        loss: Spec | None = None,
-        schedule: Spec = "constant",
-        init_seed: int | None = None,
+        **recipe: Unpack[Recipe],
     ) -> None:
         layers: dict[str, Any] = {
             "channels": channels,
@@ -112,16 +107,6 @@ class TransferCNN(SupervisedModule):
             "pool_size": pool_size,
             "hidden": hidden,
         }
-        recipe: dict[str, Any] = {
-            "task": task,
-            "activation": activation,
-            "initializer": initializer,
-            "regularizer": regularizer,
-            "optimizer": optimizer,
-            "loss": loss,
-            "schedule": schedule,
-            "init_seed": init_seed,
-        }
         own = {"source": source, "pretrain_epochs": pretrain_epochs, "freeze": freeze}
         model = MODELS.choose({"transfer_cnn": {**own, **layers}})
         network = build_network(
@@ -129,20 +114,11 @@ class TransferCNN(SupervisedModule):
             in_shape,
             out_features,
             ACTIVATION_CATALOG.choose(activation),
-            REGULARIZERS.choose(regularizer),
+            regularizer_of(recipe),
         )
-        super().__init__(
-            network,
-            task=task,
-            initializer=initializer,
-            regularizer=regularizer,
-            optimizer=optimizer,
-            loss=loss,
-            schedule=schedule,
-            init_seed=init_seed,
-        )
+        super().__init__(network, task=task, **recipe)
         self.source, self.pretrain_epochs, self.freeze_policy = source, pretrain_epochs, freeze
-        self.pretraining = {**layers, **recipe}
+        self.pretraining = {**layers, "task": task, "activation": activation, **recipe}
         self.register_buffer("adopted", torch.tensor(False))
         for parameter in self.features.parameters():
             parameter.requires_grad_(freeze != "features")

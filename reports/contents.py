@@ -62,6 +62,10 @@ class Contents:
         """The factors that have at least two levels; the first one if none has."""
         return frames.compared(self.cells)
 
+    def compared_on(self, data: str) -> list[str]:
+        """The factors that have at least two levels on one data set."""
+        return frames.compared(self.cells[self.cells["data"] == data])
+
     @property
     def fixed(self) -> list[tuple[str, str]]:
         """The factors with a single level on every data set, and that level."""

@@ -30,7 +30,8 @@ def sentences(
     found = [what_was_run(counts, suite)]
     widest = {row["data"]: widest_factor(row, suite) for _, row in spreads.drop_duplicates("data").iterrows()}
     for _, row in best[best["place"] == 1].iterrows():
-        told = [best_recipe(row, compared(cells), suite), widest.get(row["data"], "")]
+        here = cells[cells["data"] == row["data"]]
+        told = [best_recipe(row, compared(here), suite), widest.get(row["data"], "")]
         found.append(" ".join(filter(None, told)))
     return found
 
@@ -48,11 +49,12 @@ def what_was_run(counts: pd.DataFrame, suite: SuiteInfo) -> str:
 def best_recipe(row: pd.Series[Any], recipe: list[str], suite: SuiteInfo) -> str:
     """Say which recipe has the best mean on a data set, with interval and n."""
     goal = endpoint(str(row["data"]), suite)
-    names = " + ".join(str(row[factor]) for factor in recipe)
+    names = " + ".join(wording.level_name(factor, str(row[factor])) for factor in recipe)
     reached = f", reached by {names}" if names else ""
     end = "highest" if goal.direction == "higher" else "lowest"
     mean = wording.with_unit(row["mean"], goal.measure)
-    rates = "" if suite.rates_tuned or "optimizer" not in recipe else ", each optimizer at its default rate"
+    one = "each optimizer at its default rate" if suite.rates_default else "no rate tuned"
+    rates = "" if suite.rates_tuned or "optimizer" not in recipe else f", {one}"
     return (
         f"On {row['data']} the {end} mean of the {wording.endpoint_name(goal)} is {mean} "
         f"({_interval(row, goal.measure)}){reached}{rates}."
@@ -65,7 +67,7 @@ def widest_factor(row: pd.Series[Any], suite: SuiteInfo) -> str:
     apart = wording.difference(row["spread"], goal.measure)
     start = f"Averaged over all else, the levels of {row['factor']} lie furthest apart there: {apart}"
     if row["factor"] == "optimizer" and not suite.rates_tuned:
-        return f"{start}, which describes the optimizers and their default rates together."
+        return f"{start}, which describes the optimizers and their {suite.rates} together."
     return f"{start} between {row['lowest']} (lowest) and {row['highest']} (highest)."
 
 

@@ -64,6 +64,8 @@ def _sections(contents: Contents) -> dict[str, Any]:
         "fixed": ", ".join(f"{factor} {level}" for factor, level in contents.fixed),
         "totals": [(name, wording.count(total[name])) for name in ("planned", *STATUSES)],
         "seeds": ", ".join(map(str, suite.seeds)),
+        "rates": suite.rates,
+        "default_rates": suite.rates_default,
         "untuned": not suite.rates_tuned and "optimizer" in contents.factors,
         "status": views.status(contents),
         "reasons": views.reasons(contents),

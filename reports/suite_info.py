@@ -56,6 +56,7 @@ class SuiteInfo:
         planned: number of cells that were planned.
         protocol: epochs, batch size, validation and the like, in words.
         rates_tuned: whether the learning rates of the optimizers were tuned.
+        rates_default: whether, untuned, they are the ones that the catalog gives each optimizer.
         smallest_effect: the smallest difference that matters, per data set, in the endpoint's unit.
         data: facts about each data set (source, license, SHA-256 …) as they are to be printed.
         command: what a person types to repeat the run.
@@ -72,9 +73,15 @@ class SuiteInfo:
     planned: int
     protocol: str
     rates_tuned: bool = False
+    rates_default: bool = True
     smallest_effect: Mapping[str, float] = field(default_factory=dict)
     data: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     command: str = ""
+
+    @property
+    def rates(self) -> str:
+        """The learning rates in words, where they were not tuned."""
+        return "default rates" if self.rates_default else "untuned rates"
 
     def __post_init__(self) -> None:
         if self.planned < 0:

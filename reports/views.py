@@ -13,7 +13,7 @@ from recipebench.reports import charts, wording
 from recipebench.reports.contents import Contents
 from recipebench.reports.frames import STATUSES, data_name, endpoint
 from recipebench.reports.suite_info import Endpoint
-from recipebench.reports.wording import DEFAULT_RATES, count, interval, number
+from recipebench.reports.wording import NO_RANKING, count, interval, number
 
 SOURCE = "Student 1908, quantiles by SciPy"
 INTERVAL = f"95\N{NO-BREAK SPACE}% t interval over seeds ({SOURCE})"
@@ -107,7 +107,7 @@ def factor_means(contents: Contents, label: str) -> View:
     here = contents.means[contents.means["data"] == label]
     frame = charts.forest_frame(here)
     groups = []
-    for factor in contents.compared:
+    for factor in contents.compared_on(label):
         rows = [_mean_row(r, ["level"], goal, frame) for _, r in here[here["factor"] == factor].iterrows()]
         groups.append(Group(factor_heading(factor, contents), rows))
     caption = (
@@ -121,7 +121,7 @@ def factor_means(contents: Contents, label: str) -> View:
 def factor_heading(factor: str, contents: Contents) -> str:
     """Head a factor's rows; optimizers at default rates are labelled as such."""
     untuned = factor == "optimizer" and not contents.suite.rates_tuned
-    return f"{factor} ({DEFAULT_RATES})" if untuned else factor
+    return f"{factor} (at {contents.suite.rates}, {NO_RANKING})" if untuned else factor
 
 
 def best(contents: Contents, label: str) -> View:
@@ -131,9 +131,8 @@ def best(contents: Contents, label: str) -> View:
     frame = charts.forest_frame(here)
     left_out = contents.recipes[contents.recipes["data"] == label]
     fewer = int((left_out["n"] < left_out["n"].max()).sum())
-    rates = (
-        "" if contents.suite.rates_tuned else " Recipes at these default rates: not a ranking of optimizers."
-    )
+    suite = contents.suite
+    rates = "" if suite.rates_tuned else f" Recipes at these {suite.rates}: not a ranking of optimizers."
     caption = (
         f"{label}: the {wording.count_of(len(here), 'recipe')} with the best mean "
         f"{wording.endpoint_name(goal)}{_in_unit(goal)}, {wording.better(goal)}; "
@@ -159,7 +158,7 @@ def recipes(contents: Contents) -> View:
         rows.append(Row(texts, values))
     total = len(contents.recipes)
     part = "" if total <= MOST_ROWS else f" The first {MOST_ROWS:,} of {total:,}; all in tables/recipes.csv."
-    rates = "" if contents.suite.rates_tuned else f" Optimizers {DEFAULT_RATES}."
+    rates = "" if contents.suite.rates_tuned else f" Optimizers at {contents.suite.rates}, {NO_RANKING}."
     caption = f"Every recipe in declared order: mean endpoint and {INTERVAL}, n seeds.{rates}{part}"
     columns = ["mean", "95 % interval", "n", "diverged", "gaps"]
     return _view("all_recipes", caption, ["data", *contents.compared], columns, [Group("", rows)])

@@ -9,7 +9,12 @@ import re
 from recipebench.reports.suite_info import Endpoint
 
 NO_VALUE = "\N{EN DASH}"
-DEFAULT_RATES = "at default rates, not a ranking"
+NO_RANKING = "not a ranking"
+SETTINGS = (
+    *("batch_size", "epochs", "inputs", "train_samples", "label_noise", "last_batch", "sampling", "device"),
+)
+"""Parts of the protocol: levels that say nothing without the name of their factor."""
+
 _SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 _MEASURES = {
     "accuracy": "accuracy",
@@ -128,6 +133,16 @@ def endpoint_name(endpoint: Endpoint) -> str:
     split = endpoint.column.partition("_")[0]
     moment = "the best validation epoch" if endpoint.column.endswith("_at_best") else "the last epoch"
     return f"{_SPLITS.get(split, split)} {measure_name(endpoint.measure)} at {moment}"
+
+
+def level_name(factor: str, label: str) -> str:
+    """Name a level where its factor is not said beside it: a number or a mode is nothing by itself.
+
+    Example:
+        >>> level_name("batch_size", "32"), level_name("activation", "relu")
+        ('batch_size 32', 'relu')
+    """
+    return f"{factor} {label}" if factor in SETTINGS else label
 
 
 def better(endpoint: Endpoint) -> str:

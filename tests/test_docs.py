@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import configparser
 import importlib.util
+import math
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +24,9 @@ import yaml
 from recipebench.benchmarks import store_tables
 from recipebench.benchmarks.cells import expand
 from recipebench.benchmarks.cli import app
+from recipebench.benchmarks.combinations import SETTINGS, Settings
 from recipebench.benchmarks.suite import DataProtocol, Suite, load_suite, shipped
+from recipebench.errors import RequestError
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -28,20 +34,28 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 SMALL = {"name": "small", "data": ["digits"], "matrix": {"activation": ["relu"]}}
 """What a fragment of a suite in a page is put into."""
 
-TINY_QUICK = """
-import recipebench as rb
+SPEED = ("packs", "batch_sizes")
+"""The measurements that pages name."""
 
-suite = {
+TINY_QUICK: dict[str, Any] = {
     "name": "quick",
     "data": ["digits"],
     "model": {"mlp": {"hidden": [4]}},
-    "matrix": {"activation": ["relu", "sigmoid"]},
+    "matrix": {"activation": ["relu", "sigmoid"], "regularizer": ["dropout"]},
     "seeds": 1,
-    "protocol": {"epochs": 1},
+    "probes": ["gradients", "weights", "activations"],
+    "protocol": {"epochs": 1, "batch_size": 500},
 }
-rb.run(suite, store="runs", workers=1, quiet=True)
-"""
-"""A store for the blocks that read one."""
+"""What stands in for the suite quick, in a store for the blocks that read one."""
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import recipebench as rb
+
+    store = tmp_path_factory.mktemp("tiny") / "runs"
+    rb.run(TINY_QUICK, store=store, workers=1, quiet=True)
+    return store
 
 
 def _load_build() -> ModuleType:
@@ -107,7 +121,7 @@ def test_a_command_exists_with_its_options(words: list[str]) -> None:
         "python": lambda rest: _check_script(rest[0], rest[1:]),
         "python3": lambda rest: _check_venv(rest),
         "py": lambda rest: _check_venv(rest),
-        "recipebench.benchmarks.speed.packs": _check_speed,
+        **{f"recipebench.benchmarks.speed.{name}": partial(_check_speed, name) for name in SPEED},
     }
     check[words[0].rpartition("/")[2]](words[1:])
 
@@ -132,8 +146,12 @@ def _check_tox(rest: list[str]) -> None:
 
 def _check_pip(rest: list[str]) -> None:
     if rest != ["install", "tox"]:
-        assert rest == ["install", "-e", ".", "-c", "constraints.txt"]
-        assert (ROOT / "constraints.txt").exists()
+        *install, target, constraint, file = rest
+        extra = re.fullmatch(r"\.(?:\[(\w+)\])?", target)
+        assert [*install, constraint, file] == ["install", "-e", "-c", "constraints.txt"]
+        assert (ROOT / file).exists()
+        assert extra is not None
+        assert extra[1] in (None, *tomllib.loads(_page("pyproject.toml"))["project"]["optional-dependencies"])
 
 
 def _check_venv(rest: list[str]) -> None:
@@ -147,8 +165,8 @@ def _check_script(script: str, options: list[str]) -> None:
     assert all(option in known.stdout for option in options)
 
 
-def _check_speed(rest: list[str]) -> None:
-    source = (ROOT / "benchmarks" / "speed" / "packs.py").read_text(encoding="utf-8")
+def _check_speed(name: str, rest: list[str]) -> None:
+    source = (ROOT / "benchmarks" / "speed" / f"{name}.py").read_text(encoding="utf-8")
     assert all(f'"{word}"' in source for word in rest if word.startswith("--"))
 
 
@@ -162,9 +180,10 @@ def test_a_suite_or_a_part_of_one_is_valid(text: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", _blocks("python"))
-def test_code_runs_as_written(code: str, tmp_path: Path) -> None:
+def test_code_runs_as_written(code: str, tmp_path: Path, tiny_store: Path) -> None:
     if '"runs"' in code and "rb.run(" not in code:
-        code = TINY_QUICK + code.replace('rb.load("runs", "quick")', 'rb.load("runs", suite)')
+        shutil.copytree(tiny_store, tmp_path / "runs")
+        code = code.replace('rb.load("runs", "quick")', f'rb.load("runs", {TINY_QUICK!r})')
     script = tmp_path / "block.py"
     script.write_text(code, encoding="utf-8")
 
@@ -200,6 +219,47 @@ def test_a_change_of_a_source_makes_its_block_stale(monkeypatch: pytest.MonkeyPa
     assert [page.name for page in build.stale()] == ["suites.md"]
 
 
+def test_every_shipped_suite_asks_a_question(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = _page("README.md")
+
+    assert all(f"| `recipebench run {name}` | {build.question(name)} |" in page for name in shipped())
+    assert build.question("losses") == "What should be minimized, and does it matter?"
+    silent = tmp_path / "silent.yaml"
+    silent.write_text("# silent: nothing is asked.\n", encoding="utf-8")
+    monkeypatch.setattr(build.suite, "shipped", lambda: {"silent": silent})
+    with pytest.raises(SystemExit, match="expected the first line"):
+        build.question("silent")
+
+
+def test_the_tables_name_every_level() -> None:
+    places = dict.fromkeys(("losses", "schedules", "augmentations"), "docs/suites.md")
+    places |= {"models": "docs/models.md", "model details": "docs/models.md", "data": "docs/data.md"}
+    catalogs = {build._plural(factor): catalog for factor, catalog in build.RECIPE.items()}
+    catalogs |= {"models": build.MODELS, "model details": build.MODELS, "data": build.DATA}
+
+    for block, page in places.items():
+        found = re.search(rf"<!-- begin {block} -->\n(.*?)<!-- end", _page(page), re.DOTALL)
+        assert found is not None
+        assert re.findall(r"^\| `(\w+)` \|", found[1], re.MULTILINE) == list(catalogs[block])
+
+
+@pytest.mark.parametrize(
+    ("model", "fitted", "responds"),
+    [
+        ("mlp", "by an optimizer", "all factors"),
+        ("logistic_regression", "by an optimizer", "all but activation"),
+        ("point", "by an optimizer", "optimizer, schedule"),
+        ("linear_regression_scratch", "by an optimizer", "initializer, optimizer (sgd)"),
+        ("gaussian_classifier", "in one pass", "none"),
+        ("perceptron", "by a rule of its own", "none"),
+    ],
+)
+def test_the_table_of_models_says_what_a_model_responds_to(model: str, fitted: str, responds: str) -> None:
+    (row,) = re.findall(rf"^\| `{model}` \| (.*) \|$", build.BLOCKS["models"](), re.MULTILINE)
+
+    assert row.split(" | ")[2:4] == [fitted, responds]
+
+
 def test_every_block_has_a_place_and_every_place_a_block() -> None:
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     begun, ended = (re.findall(rf"<!-- {word} ([^>]*) -->", text) for word in ("begin", "end"))
@@ -218,16 +278,55 @@ def test_all_keys_of_a_suite_are_described() -> None:
     assert all(f"`{name}`" in _page("docs/suites.md") for name in [*DataProtocol.model_fields, "per_data"])
 
 
-def test_the_columns_that_are_described_are_written(tmp_path: Path) -> None:
+def test_the_protocol_is_described_with_its_defaults() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", _section("Protocol"), re.MULTILINE)
+    defaults = {name: yaml.safe_load(default.strip("`")) for name, default in rows}
+    defaults["train_samples"] = None if defaults["train_samples"] == "all" else defaults["train_samples"]
+
+    assert defaults == {name: getattr(Settings, name) for name in DataProtocol.model_fields}
+    assert {*SETTINGS} == {*DataProtocol.model_fields} - {"validation"}
+
+
+def _section(title: str) -> str:
+    """Return a section of the page of suites, up to the next heading."""
+    return _page("docs/suites.md").partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def _fragments(kind: str) -> list[str]:
+    """Return the fragments of suites in the first column of the table with this head."""
+    table = _section("What is left out, and what is refused").partition(f"| {kind} | because |")[2]
+    return re.findall(r"^\| `(\{.*\})` \|", table.partition("\n\n")[0], re.MULTILINE)
+
+
+@pytest.mark.parametrize("fragment", _fragments("left out"))
+def test_what_is_said_to_be_left_out_is_left_out(fragment: str) -> None:
+    given = yaml.safe_load(fragment)
+    lists = [*given["matrix"].values(), *(v for v in given.values() if isinstance(v, list))]
+    planned = sum(1 for _ in expand(load_suite(SMALL | given | {"seeds": 1})))
+
+    assert 0 < planned < math.prod(map(len, lists))
+
+
+@pytest.mark.parametrize("fragment", _fragments("refused"))
+def test_what_is_said_to_be_refused_is_refused(fragment: str) -> None:
+    with pytest.raises(RequestError):
+        load_suite(SMALL | yaml.safe_load(fragment))
+
+
+def test_the_probes_are_described_with_the_columns_that_they_write(tiny_store: Path) -> None:
     import recipebench as rb
 
-    suite = SMALL | {
-        "matrix": {"regularizer": ["dropout"]},
-        "model": {"mlp": {"hidden": [4]}},
-        "seeds": 1,
-        "protocol": {"epochs": 1, "batch_size": 500},
-    }
-    columns = set(rb.run(suite, store=tmp_path / "runs", workers=1, quiet=True).columns)
+    described = re.findall(r"^\| `(\w+)\.<layer>` \| `(\w+)` \|", _section("Probes"), re.MULTILINE)
+    columns = rb.load(tiny_store, TINY_QUICK).history.columns
+
+    assert {probe for _, probe in described} == {*TINY_QUICK["probes"]}
+    assert {name.partition(".")[0] for name in columns if "." in name} == {name for name, _ in described}
+
+
+def test_the_columns_that_are_described_are_written(tiny_store: Path) -> None:
+    import recipebench as rb
+
+    columns = {*rb.load(tiny_store, TINY_QUICK).records.columns}
     rows = re.findall(r"^\| (`.*?) \|", _page("docs/store.md"), re.MULTILINE)
     described = {name for cell in rows for name in re.findall(r"`([\w.]+)`", cell)}
 
@@ -241,7 +340,16 @@ def test_links_and_pictures_lead_somewhere() -> None:
         links = [*re.findall(r"\]\(([^)]+)\)", text), *re.findall(r'src="([^"]+)"', text)]
         for link in links:
             if not link.startswith("https://"):
-                assert (page.parent / link.partition("#")[0]).exists(), f"{page.name}: {link}"
+                file, _, anchor = link.partition("#")
+                target = page.parent / file if file else page
+                assert target.exists(), f"{page.name}: {link}"
+                assert not anchor or anchor in _anchors(target), f"{page.name}: {link}"
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as code hosts make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 def test_the_picture_of_the_report_is_a_small_png() -> None:

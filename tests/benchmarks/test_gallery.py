@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import recipebench
 from recipebench.benchmarks.cells import Cell, expand
 from recipebench.benchmarks.records import METRICS, SPLITS
 from recipebench.benchmarks.store import is_time_column
@@ -105,3 +107,20 @@ def test_frozen_features_are_those_of_the_first_training() -> None:
 
     assert (start["network.conv_1.weight"] == end["network.conv_1.weight"]).all()
     assert not (start["network.output.weight"] == end["network.output.weight"]).all()
+
+
+def test_a_report_is_written_where_every_cell_of_a_task_failed(tmp_path: Path) -> None:
+    suite = {
+        "name": "t",
+        "data": ["moons", "curve"],
+        "include": [
+            {"data": "moons", "model": "two_box_bayes"},  # whose inputs are no colors of balls
+            {"data": "curve", "model": "linear_regression"},
+        ],
+        "seeds": 1,
+        "protocol": {"epochs": 1},
+    }
+    records = recipebench.run(suite, store=tmp_path, workers=1)
+
+    assert dict(records["status"].value_counts()) == {"ok": 1, "failed": 1}
+    assert "one-hot" in records.loc[records["status"] == "failed", "reason"].item()

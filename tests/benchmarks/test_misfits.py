@@ -65,6 +65,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"data": ["curve"], "matrix": {"label_noise": [0.2]}},
         "label_noise replaces classes, and data curve is regression",
     ),
+    "scaled surfaces": (
+        {"data": ["saddle"], "matrix": {"model": ["point"], "batch_size": [1], "inputs": ["standardized"]}},
+        "inputs standardized changes samples, and data saddle has none",
+    ),
     "more samples than there are": (
         {"matrix": {"activation": ["relu"]}, "protocol": {"train_samples": 5000}},
         "protocol.train_samples: digits: train_samples: expected",

@@ -69,20 +69,6 @@ class Watcher(Callback):
         self.steps.append(dict(outputs))
 
 
-def trainer(epochs: int = 1, **options: Any) -> Trainer:
-    return Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        limit_val_batches=0,
-        **options,
-    )
-
-
 class Stream:
     """Batches without a length, of the sizes given."""
 
@@ -121,12 +107,18 @@ def test_a_model_answers_before_it_is_fitted(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LEARNED)
-def test_the_first_epoch_fits_and_later_ones_change_nothing(name: str) -> None:
+def test_the_first_epoch_fits_and_later_ones_change_nothing(
+    name: str, bare_trainer: Callable[..., Trainer]
+) -> None:
     model, inputs, targets = make(name)
     before = model.losses(model(inputs), targets)
     watcher = Watcher()
 
-    train(trainer(3, callbacks=[watcher]), model, Stream(inputs, targets, [25, 25, 10]))
+    train(
+        bare_trainer(3, callbacks=[watcher], limit_val_batches=0),
+        model,
+        Stream(inputs, targets, [25, 25, 10]),
+    )
 
     after = model.losses(model(inputs), targets)
     first, second, third = (
@@ -141,12 +133,14 @@ def test_the_first_epoch_fits_and_later_ones_change_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LEARNED)
-def test_batches_and_blocks_do_not_matter(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_and_blocks_do_not_matter(
+    name: str, monkeypatch: pytest.MonkeyPatch, bare_trainer: Callable[..., Trainer]
+) -> None:
     model, inputs, targets = make(name)
-    train(trainer(), model, Stream(inputs, targets, [60]))
+    train(bare_trainer(limit_val_batches=0), model, Stream(inputs, targets, [60]))
     other = make(name)[0]
     monkeypatch.setattr(closed_form, "BLOCK", 8)
-    train(trainer(), other, Stream(inputs, targets, [1, 7, 2, 25, 24, 1]))
+    train(bare_trainer(limit_val_batches=0), other, Stream(inputs, targets, [1, 7, 2, 25, 24, 1]))
 
     assert bool(model.fitted)
     theirs = other.state_dict()
@@ -154,7 +148,9 @@ def test_batches_and_blocks_do_not_matter(name: str, monkeypatch: pytest.MonkeyP
         torch.testing.assert_close(value, theirs[key], rtol=1e-9, atol=1e-12)
 
 
-def test_an_interrupted_epoch_is_forgotten(fit: Callable[..., Any]) -> None:
+def test_an_interrupted_epoch_is_forgotten(
+    fit: Callable[..., Any], bare_trainer: Callable[..., Trainer]
+) -> None:
     class Stop(Exception):  # noqa: N818
         """Stands in for an interruption of the loader."""
 
@@ -165,7 +161,7 @@ def test_an_interrupted_epoch_is_forgotten(fit: Callable[..., Any]) -> None:
 
     model, inputs, targets = make("gaussian_classifier")
     with pytest.raises(Stop):
-        train(trainer(), model, Broken(inputs + 5, targets, [30, 30]))
+        train(bare_trainer(limit_val_batches=0), model, Broken(inputs + 5, targets, [30, 30]))
     assert not model.fitted
 
     fit(model, inputs, targets)
@@ -186,9 +182,10 @@ def test_what_is_fitted_is_in_the_state_dict(name: str, fit: Callable[..., Any])
     assert bool(restored.fitted)
 
 
-def test_a_checkpoint_resumes_a_fitted_model(tmp_path: Path) -> None:
+def test_a_checkpoint_resumes_a_fitted_model(tmp_path: Path, bare_trainer: Callable[..., Trainer]) -> None:
     model, inputs, targets = make("k_nearest_neighbors")
-    first, second, path = trainer(1), trainer(2), tmp_path / "one.ckpt"
+    first, second = (bare_trainer(epochs, limit_val_batches=0) for epochs in (1, 2))
+    path = tmp_path / "one.ckpt"
     train(first, model, Stream(inputs, targets, [60]))
     first.save_checkpoint(path)
     resumed = make("k_nearest_neighbors")[0]
@@ -209,10 +206,10 @@ def test_a_fitted_number_that_is_not_finite_is_found(fit: Callable[..., Any]) ->
     assert model.finite().tolist() == [False]
 
 
-def test_lightning_validates_and_tests_a_closed_form_model() -> None:
+def test_lightning_validates_and_tests_a_closed_form_model(bare_trainer: Callable[..., Trainer]) -> None:
     data = datamodules.create(Choice("wine", {}), inputs="standardized")
     model = NaiveBayesGaussian(in_features=13, out_features=3)
-    runner = trainer()
+    runner = bare_trainer(limit_val_batches=0)
 
     runner.fit(model, datamodule=data)
 

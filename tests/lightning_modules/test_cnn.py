@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,20 +21,6 @@ from recipebench.lightning_modules.models import MODELS as CLASSES
 from recipebench.lightning_modules.packed import obstacle
 
 DIGITS = (1, 8, 8)
-
-
-def bare_trainer(epochs: int, **options: Any) -> Trainer:
-    return Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        **options,
-    )
 
 
 def names(model: Any) -> list[str]:
@@ -207,8 +194,8 @@ def test_plain_chains_can_be_packed(model: Any) -> None:
     ],
     ids=["cnn", "deep_cnn"],
 )
-def test_small_networks_learn_the_digits(model: Any) -> None:
-    data, trainer = Digits(batch_size=32), bare_trainer(6)
+def test_small_networks_learn_the_digits(model: Any, bare_trainer: Callable[..., Trainer]) -> None:
+    data, trainer = Digits(batch_size=32), bare_trainer(6, limit_val_batches=0)
 
     trainer.fit(model, datamodule=data)
     (scores,) = trainer.test(model, datamodule=data, verbose=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,20 +23,6 @@ from recipebench.lightning_modules import (
 )
 from recipebench.lightning_modules.packed import PackedModule, obstacle
 from recipebench.lightning_modules.shapes import count_parameters
-
-
-def bare_trainer(epochs: int) -> Trainer:
-    return Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        limit_val_batches=0,
-    )
 
 
 def draw(*shape: int) -> Tensor:
@@ -228,9 +215,9 @@ def test_samples_beyond_the_margin_have_no_say() -> None:
         assert bool(weight(model).grad.any()) is (wanted > 0)
 
 
-def test_a_margin_classifier_learns_the_digits() -> None:
+def test_a_margin_classifier_learns_the_digits(bare_trainer: Callable[..., Trainer]) -> None:
     data = Digits(batch_size=50)
-    trainer = bare_trainer(15)
+    trainer = bare_trainer(15, limit_val_batches=0)
     model = MarginClassifier(in_features=64, optimizer={"momentum": {"lr": 0.1}}, init_seed=0)
 
     trainer.fit(model, datamodule=data)
@@ -252,12 +239,12 @@ MAKERS: list[Any] = [
 
 
 @pytest.mark.parametrize("make", MAKERS, ids=["deep_stack", "deep_linear_net", "maxout_net", "margin"])
-def test_a_pack_has_the_bits_of_plain_pytorch(make: Any) -> None:
+def test_a_pack_has_the_bits_of_plain_pytorch(make: Any, bare_trainer: Callable[..., Trainer]) -> None:
     x, y = draw(47, 6), torch.arange(47) % 10
     members, alone = [make(k) for k in range(3)], [make(k) for k in range(3)]
     steppers = [torch.optim.SGD(model.parameters(), lr=0.1) for model in alone]
     pack = PackedModule(members, [0, 1, 2])
-    pack.trainer = bare_trainer(1)
+    pack.trainer = bare_trainer(1, limit_val_batches=0)
     pack.configure_optimizers()
 
     for rows in torch.arange(47).split(10):

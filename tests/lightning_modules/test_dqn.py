@@ -374,7 +374,7 @@ def test_two_runs_give_equal_bits_and_leave_torch_s_generator_alone(kind: Callab
     def run(global_seed: int, seed: int) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
         data = kind(steps_per_epoch=30, batch_size=8, validation=5, seed=seed)
         model = small(data, init_seed=seed_for("init", data.key, seed))
-        track = Track(model, data)  # type: ignore[arg-type]
+        track = Track(model, data)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(global_seed)
             before = torch.get_rng_state()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -160,7 +161,7 @@ def test_it_leaves_the_module_as_it_was() -> None:
     assert next(module.parameters()).dtype == torch.float32
 
 
-def test_it_checks_in_the_middle_of_a_training() -> None:
+def test_it_checks_in_the_middle_of_a_training(bare_trainer: Callable[..., Trainer]) -> None:
     reports: list[GradientReport] = []
 
     class Checked(MLP):
@@ -170,17 +171,7 @@ def test_it_checks_in_the_middle_of_a_training() -> None:
     module = Checked(
         in_features=2, hidden=[3], out_features=1, task="regression", activation="tanh", init_seed=0
     )
-    Trainer(
-        max_epochs=2,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        limit_val_batches=0,
-    ).fit(module, datamodule=SyntheticRegression())
+    bare_trainer(2, limit_val_batches=0).fit(module, datamodule=SyntheticRegression())
 
     assert [report.verdict for report in reports] == ["good", "good"]
 

@@ -14,7 +14,7 @@ from recipebench.lightning_modules.activations import ACTIVATIONS
 from recipebench.lightning_modules.catalog import DEFAULT_LOSS, DEFAULTS, FACTORS
 from recipebench.lightning_modules.initializers import DRAWS_BIASES, INITIALIZERS
 from recipebench.lightning_modules.losses import LOSSES
-from recipebench.lightning_modules.models import MODELS, create
+from recipebench.lightning_modules.models import MODELS, arguments_of, create
 from recipebench.lightning_modules.optimizers import OPTIMIZERS
 from recipebench.lightning_modules.regularizers import CALLBACKS, LAYERS, OPTIMIZER_OPTIONS, PENALTIES
 from recipebench.lightning_modules.schedules import SCHEDULES
@@ -102,13 +102,29 @@ def test_initializers_that_draw_biases_exist() -> None:
 
 
 def test_the_default_recipe_is_the_default_of_every_model() -> None:
-    for name, model in MODELS.items():
-        if not issubclass(model, SupervisedModule):
-            continue  # outside of the matrix, a model may have an optimizer that suits it
+    # outside of the matrix, other models may have an optimizer that suits them
+    supervised = [model for model in MODELS.values() if issubclass(model, SupervisedModule)]
+    for model in (SupervisedModule, *supervised):
         parameters = inspect.signature(model).parameters
         for factor in FACTORS:
             if factor in parameters and factor != "loss":
-                assert parameters[factor].default == DEFAULTS[factor], (name, factor)
+                assert parameters[factor].default == DEFAULTS[factor], (model, factor)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_takes_the_factors_that_it_responds_to(name: str) -> None:
+    taken = arguments_of(MODELS[name])
+
+    assert len(taken) == len(set(taken))
+    assert set(taken) & set(FACTORS) == set(model_catalog.MODELS[name].factors) & set(FACTORS)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_refuses_what_it_does_not_know(name: str) -> None:
+    make: Callable[..., object] = MODELS[name]
+    for option in {"learning_rate", "network", "task", *FACTORS} - set(arguments_of(make)):
+        with pytest.raises(TypeError, match=option):
+            make(**{option: "sgd"})
 
 
 @pytest.mark.parametrize(("level", "factory"), LEVELS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -26,29 +27,8 @@ from recipebench.lightning_modules.packed import PackedModule, obstacle
 from recipebench.lightning_modules.two_columns import two_columns
 
 
-def bare_trainer(epochs: int, **options: Any) -> Trainer:
-    return Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        limit_val_batches=0,
-        **options,
-    )
-
-
 def output_layer(model: LogisticRegression) -> Any:
     return model.network.get_submodule("output")
-
-
-def training_data(data: Any) -> tuple[Tensor, Tensor]:
-    data.setup()
-    rows = data.train.indices
-    return data.float_inputs(data.train.inputs[rows]), data.train.targets[rows]
 
 
 def reference(x: Tensor, y: Tensor, strength: float) -> Any:
@@ -80,7 +60,9 @@ def test_a_score_of_zero_is_class_0() -> None:
 # Gradient descent --------------------------------------------------------------------------------
 
 
-def test_it_finds_scikit_learns_solution() -> None:
+def test_it_finds_scikit_learns_solution(
+    bare_trainer: Callable[..., Trainer], training_data: Callable[[Any], tuple[Tensor, Tensor]]
+) -> None:
     data, strength = BreastCancer(batch_size=1000, inputs="standardized"), 0.01
     x, y = training_data(data)
     model = LogisticRegression(
@@ -90,7 +72,7 @@ def test_it_finds_scikit_learns_solution() -> None:
         init_seed=0,
     )
 
-    bare_trainer(500).fit(model, datamodule=data)
+    bare_trainer(500, limit_val_batches=0).fit(model, datamodule=data)
 
     theirs = reference(x, y, strength)
     assert output_layer(model).weight[0].tolist() == pytest.approx(theirs.coef_[0], abs=1e-4)
@@ -129,9 +111,11 @@ def test_the_squared_loss_hardly_moves_what_is_far_off() -> None:
     assert slopes["probability_mse"] < 1e-3
 
 
-def test_it_is_softmax_regression_seen_from_one_side_so_circles_are_beyond_it() -> None:
+def test_it_is_softmax_regression_seen_from_one_side_so_circles_are_beyond_it(
+    bare_trainer: Callable[..., Trainer],
+) -> None:
     data = Circles(batch_size=50)
-    model, trainer = LogisticRegression(init_seed=0), bare_trainer(10)
+    model, trainer = LogisticRegression(init_seed=0), bare_trainer(10, limit_val_batches=0)
 
     trainer.fit(model, datamodule=data)
     (scores,) = trainer.test(model, datamodule=data, verbose=False)
@@ -163,7 +147,9 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
 
 @pytest.mark.parametrize(("samples", "batch_size"), [(41, 10), (47, 10), (93, 32)])
 @pytest.mark.parametrize("features", [1, 6, 30])
-def test_a_pack_has_the_bits_of_plain_pytorch(features: int, samples: int, batch_size: int) -> None:
+def test_a_pack_has_the_bits_of_plain_pytorch(
+    features: int, samples: int, batch_size: int, bare_trainer: Callable[..., Trainer]
+) -> None:
     generator = torch.Generator().manual_seed(samples)
     x, y = torch.randn(samples, features, generator=generator), torch.arange(samples) % 2
     recipes: list[dict[str, Any]] = [
@@ -176,7 +162,7 @@ def test_a_pack_has_the_bits_of_plain_pytorch(features: int, samples: int, batch
     alone = [LogisticRegression(in_features=features, init_seed=k, **r) for k, r in enumerate(recipes)]
     assert [obstacle(member) for member in members] == [None] * 4
     pack = PackedModule(members, list(range(4)))
-    pack.trainer = bare_trainer(1)
+    pack.trainer = bare_trainer(1, limit_val_batches=0)
     pack.configure_optimizers()
 
     steppers = [OPTIMIZERS[m.optimizer.name](m.parameters(), **m.optimizer_options()) for m in alone]
@@ -199,14 +185,24 @@ def test_a_pack_has_the_bits_of_plain_pytorch(features: int, samples: int, batch
 # Newton ------------------------------------------------------------------------------------------
 
 
-def newton(data: Any, epochs: int, **options: Any) -> LogisticRegressionNewton:
-    model = LogisticRegressionNewton(in_features=data.in_features, **options)
-    bare_trainer(epochs).fit(model, datamodule=data)
-    return model
+@pytest.fixture
+def newton(bare_trainer: Callable[..., Trainer]) -> Callable[..., LogisticRegressionNewton]:
+    """Fit by Newton's method: `newton(data, epochs, **options)` returns the model."""
+
+    def run(data: Any, epochs: int, **options: Any) -> LogisticRegressionNewton:
+        model = LogisticRegressionNewton(in_features=data.in_features, **options)
+        bare_trainer(epochs, limit_val_batches=0).fit(model, datamodule=data)
+        return model
+
+    return run
 
 
 @pytest.mark.parametrize("batch_size", [37, 1000])
-def test_newton_finds_scikit_learns_solution_in_a_few_epochs(batch_size: int) -> None:
+def test_newton_finds_scikit_learns_solution_in_a_few_epochs(
+    batch_size: int,
+    newton: Callable[..., LogisticRegressionNewton],
+    training_data: Callable[[Any], tuple[Tensor, Tensor]],
+) -> None:
     data, strength = BreastCancer(batch_size=batch_size, inputs="standardized"), 0.01
     x, y = training_data(data)
 
@@ -238,7 +234,9 @@ def test_newton_takes_the_step_of_autograds_gradient_and_hessian() -> None:
         assert [*model.weight[0].tolist(), model.bias.item()] == pytest.approx(w.tolist(), abs=1e-12)
 
 
-def test_newton_doubles_the_digits_that_are_right() -> None:
+def test_newton_doubles_the_digits_that_are_right(
+    newton: Callable[..., LogisticRegressionNewton], training_data: Callable[[Any], tuple[Tensor, Tensor]]
+) -> None:
     """Quadratic convergence: near the solution every epoch squares the distance to it, up to a factor."""
     data = BreastCancer(inputs="standardized")
     x, y = training_data(data)
@@ -263,7 +261,9 @@ def test_newton_says_what_is_too_large() -> None:
     assert LogisticRegressionNewton(in_features=3072, max_parameters=3073).weight.shape == (1, 3072)
 
 
-def test_newton_shares_the_outputs_and_the_checkpoint() -> None:
+def test_newton_shares_the_outputs_and_the_checkpoint(
+    newton: Callable[..., LogisticRegressionNewton], training_data: Callable[[Any], tuple[Tensor, Tensor]]
+) -> None:
     data = BreastCancer(inputs="standardized")
     model = newton(data, 3)
     x, _ = training_data(data)

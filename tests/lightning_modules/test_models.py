@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,30 +20,12 @@ from recipebench.lightning_modules import MLP, LinearRegression, SoftmaxRegressi
 from recipebench.lightning_modules.optimizers import OPTIMIZERS
 from recipebench.lightning_modules.packed import obstacle
 
-
-def bare_trainer(epochs: int, **options: Any) -> Trainer:
-    return Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **options,
-    )
-
-
-def training_data(data: Any) -> tuple[Tensor, Tensor]:
-    data.setup()
-    rows = data.train.indices
-    return data.float_inputs(data.train.inputs[rows]), data.train.targets[rows]
-
-
 # Learning ----------------------------------------------------------------------------------------
 
 
-def test_linear_regression_finds_the_least_squares_solution_and_the_teacher() -> None:
+def test_linear_regression_finds_the_least_squares_solution_and_the_teacher(
+    bare_trainer: Callable[..., Trainer], training_data: Callable[[Any], tuple[Tensor, Tensor]]
+) -> None:
     data = SyntheticRegression(batch_size=1000)
     x, y = training_data(data)
     design = np.column_stack([x.double().numpy(), np.ones(len(x))])
@@ -59,7 +42,9 @@ def test_linear_regression_finds_the_least_squares_solution_and_the_teacher() ->
     assert bias * data.target_std + data.target_mean == pytest.approx(4.2, abs=0.01)
 
 
-def test_softmax_regression_finds_scikit_learns_solution() -> None:
+def test_softmax_regression_finds_scikit_learns_solution(
+    bare_trainer: Callable[..., Trainer], training_data: Callable[[Any], tuple[Tensor, Tensor]]
+) -> None:
     data, strength = Digits(batch_size=2000), 0.01
     x, y = training_data(data)
     model = SoftmaxRegression(
@@ -80,7 +65,7 @@ def test_softmax_regression_finds_scikit_learns_solution() -> None:
     assert float((probabilities - expected).abs().max()) < 1e-3
 
 
-def test_a_small_network_learns_the_digits() -> None:
+def test_a_small_network_learns_the_digits(bare_trainer: Callable[..., Trainer]) -> None:
     data = Digits(batch_size=32)
     model = MLP(in_features=64, hidden=[32], optimizer={"momentum": {"lr": 0.05}}, init_seed=0)
     trainer = bare_trainer(15)
@@ -92,7 +77,7 @@ def test_a_small_network_learns_the_digits() -> None:
     assert scores["test_loss"] < 0.3
 
 
-def test_a_network_learns_what_a_line_cannot() -> None:
+def test_a_network_learns_what_a_line_cannot(bare_trainer: Callable[..., Trainer]) -> None:
     data = SyntheticRegression(teacher="nonlinear", batch_size=32)
     recipe: dict[str, Any] = {"in_features": 2, "init_seed": 0, "optimizer": {"adam": {"lr": 0.01}}}
     results = {}
@@ -120,7 +105,7 @@ RECIPES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=str)
-def test_a_bare_trainer_is_a_plain_loop(recipe: dict[str, Any]) -> None:
+def test_a_bare_trainer_is_a_plain_loop(recipe: dict[str, Any], bare_trainer: Callable[..., Trainer]) -> None:
     """The Trainer adds nothing: the same weights as from a loop in plain PyTorch, bit for bit."""
     data = Digits(batch_size=100)
     data.setup()

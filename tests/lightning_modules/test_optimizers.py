@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from pytorch_lightning import Trainer
+from pytorch_lightning import LightningModule
 from torch import nn, optim
 
 from recipebench.lightning_modules import MLP
@@ -246,15 +246,10 @@ def test_factories_return_stock_optimizers_or_our_own_in_their_default_implement
     assert not optimizer.defaults.get("centered")
 
 
-def configured(model: MLP) -> Any:
-    """Return the optimizer that a Trainer would train a model with."""
-    trainer = Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False)
-    model.trainer = trainer
-    return model.configure_optimizers()
-
-
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_recipe_hands_its_hyper_parameters_to_the_optimizer(name: str) -> None:
+def test_a_recipe_hands_its_hyper_parameters_to_the_optimizer(
+    name: str, configured: Callable[[LightningModule], Any]
+) -> None:
     optimizer = configured(MLP(in_features=2, hidden=[2], optimizer={name: CHANGED[name]}))
 
     defaults: dict[str, Any] = dict(optimizer.defaults)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,20 +23,6 @@ from recipebench.lightning_modules.perceptron import GATES
 CORNERS = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
 TRUTH = {"and": [0, 0, 0, 1], "or": [0, 1, 1, 1], "nand": [1, 1, 1, 0]}
 XOR = [0, 1, 1, 0]
-
-
-def bare_trainer(epochs: int) -> Trainer:
-    return Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        limit_val_batches=0,
-    )
 
 
 def learned(targets: list[int], passes: int) -> Perceptron:
@@ -183,10 +170,12 @@ def test_the_step_size_changes_no_answer() -> None:
     assert small.predict(x).tolist() == large.predict(x).tolist()
 
 
-def test_it_learns_through_a_trainer_and_goes_on_from_a_checkpoint() -> None:
+def test_it_learns_through_a_trainer_and_goes_on_from_a_checkpoint(
+    bare_trainer: Callable[..., Trainer],
+) -> None:
     data = Gates(gate="nand", batch_size=7)
     neuron, copy = Perceptron(), Perceptron()
-    trainer = bare_trainer(5)
+    trainer = bare_trainer(5, limit_val_batches=0)
 
     trainer.fit(neuron, datamodule=data)
     (scores,) = trainer.test(neuron, datamodule=data, verbose=False)
@@ -198,9 +187,9 @@ def test_it_learns_through_a_trainer_and_goes_on_from_a_checkpoint() -> None:
     assert neuron.learning_rates() == [1.0]
 
 
-def test_data_that_no_line_separates_are_learned_well_enough() -> None:
+def test_data_that_no_line_separates_are_learned_well_enough(bare_trainer: Callable[..., Trainer]) -> None:
     data = TwoGaussians(batch_size=16)
-    neuron, trainer = Perceptron(), bare_trainer(5)
+    neuron, trainer = Perceptron(), bare_trainer(5, limit_val_batches=0)
 
     trainer.fit(neuron, datamodule=data)
     (scores,) = trainer.test(neuron, datamodule=data, verbose=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,20 +16,16 @@ from recipebench.lightning_modules.catalog import OPTIMIZERS
 from recipebench.lightning_modules.optimizers import OPTIMIZERS as FACTORIES
 
 
-def walk(data: Any, epochs: int = 1, *, dtype: torch.dtype = torch.float64, **options: Any) -> Point:
-    point = Point(in_features=data.in_features, **options).to(dtype)
-    Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        limit_val_batches=0,
-    ).fit(point, datamodule=data)
-    return point
+@pytest.fixture
+def walk(bare_trainer: Callable[..., Trainer]) -> Callable[..., Point]:
+    """Let a point walk: `walk(data, epochs, **options)` returns it."""
+
+    def run(data: Any, epochs: int = 1, *, dtype: torch.dtype = torch.float64, **options: Any) -> Point:
+        point = Point(in_features=data.in_features, **options).to(dtype)
+        bare_trainer(epochs, limit_val_batches=0).fit(point, datamodule=data)
+        return point
+
+    return run
 
 
 def sgd(lr: float) -> dict[str, Any]:
@@ -42,7 +39,9 @@ def sgd(lr: float) -> dict[str, Any]:
     ("coefficients", "minimum", "first", "printed"),
     [([1, -10, 25], 5.0, 0.1, "4.99999"), ([1, -20, 100], 10.0, 0.2, "9.99998")],
 )
-def test_the_listings_walk(coefficients: list[float], minimum: float, first: float, printed: str) -> None:
+def test_the_listings_walk(
+    coefficients: list[float], minimum: float, first: float, printed: str, walk: Callable[..., Point]
+) -> None:
     """w <- w - 0.01 (2 w - 2 w*), so w_t = w* (1 - 0.98^t): 0, then 0.1 or 0.2, then w* after 1000 more."""
     one = walk(QuadraticToy(coefficients=coefficients, steps_per_epoch=1), **sgd(0.01))
     thousand = walk(QuadraticToy(coefficients=coefficients, steps_per_epoch=1000), **sgd(0.01))
@@ -56,7 +55,9 @@ def test_the_listings_walk(coefficients: list[float], minimum: float, first: flo
 
 
 @pytest.mark.parametrize("steps", [1, 2, 10, 57])
-def test_the_walk_is_the_closed_form_after_any_number_of_steps(steps: int) -> None:
+def test_the_walk_is_the_closed_form_after_any_number_of_steps(
+    steps: int, walk: Callable[..., Point]
+) -> None:
     data = QuadraticToy(coefficients=[1, -10, 25], steps_per_epoch=steps)
 
     point = walk(data, **sgd(0.01))
@@ -67,7 +68,7 @@ def test_the_walk_is_the_closed_form_after_any_number_of_steps(steps: int) -> No
     assert scores["loss"] == pytest.approx((5 * 0.98**steps) ** 2, rel=1e-9)
 
 
-def test_momentum_by_hand() -> None:
+def test_momentum_by_hand(walk: Callable[..., Point]) -> None:
     """v = g = -10, w = 1; then g = -8, v = 0.5 (-10) - 8 = -13, w = 2.3."""
     data = QuadraticToy(coefficients=[1, -10, 25], steps_per_epoch=2)
 
@@ -77,7 +78,7 @@ def test_momentum_by_hand() -> None:
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_takes_torchs_steps(name: str) -> None:
+def test_every_optimizer_takes_torchs_steps(name: str, walk: Callable[..., Point]) -> None:
     data = QuadraticBowl(steps_per_epoch=5)
     chosen: Any = OPTIMIZERS.choose(name)
     w = torch.nn.Parameter(data.surface.start.clone())
@@ -92,7 +93,7 @@ def test_every_optimizer_takes_torchs_steps(name: str) -> None:
     assert torch.equal(point.w, w)
 
 
-def test_a_schedule_changes_the_rate_from_epoch_to_epoch() -> None:
+def test_a_schedule_changes_the_rate_from_epoch_to_epoch(walk: Callable[..., Point]) -> None:
     """Rates 0.1 and 0.05: 5 - w shrinks by 1 - 2 lr in each step."""
     data = QuadraticToy(coefficients=[1, -10, 25], steps_per_epoch=3)
 
@@ -108,7 +109,7 @@ def test_a_schedule_changes_the_rate_from_epoch_to_epoch() -> None:
 @pytest.mark.parametrize("rotation", [0.0, 33.0])
 @pytest.mark.parametrize("condition", [1.0, 20.0, 300.0])
 def test_gradient_descent_is_stable_below_two_over_the_largest_eigenvalue(
-    condition: float, rotation: float
+    condition: float, rotation: float, walk: Callable[..., Point]
 ) -> None:
     """The largest eigenvalue is 2, so the threshold is 1; above it the steep axis grows."""
     data = QuadraticBowl(condition=condition, rotation=rotation, steps_per_epoch=400)
@@ -120,14 +121,14 @@ def test_gradient_descent_is_stable_below_two_over_the_largest_eigenvalue(
     assert above.score(data, "train")["loss"] > 1e3 * start
 
 
-def test_each_axis_shrinks_by_its_own_factor() -> None:
+def test_each_axis_shrinks_by_its_own_factor(walk: Callable[..., Point]) -> None:
     """(1 - lr 2 / 20)^n along the flat axis, (1 - 2 lr)^n along the steep one: the source's rate of 0.95."""
     point = walk(QuadraticBowl(steps_per_epoch=30), **sgd(0.95))
 
     assert point.w.tolist() == pytest.approx([-7 * 0.905**30, 2 * (-0.9) ** 30], rel=1e-10)
 
 
-def test_a_turned_bowl_is_the_same_to_gradient_descent_and_not_to_adam() -> None:
+def test_a_turned_bowl_is_the_same_to_gradient_descent_and_not_to_adam(walk: Callable[..., Point]) -> None:
     losses: dict[str, list[float]] = {}
     for name in ("sgd", "adam"):
         for rotation in (0.0, 45.0):
@@ -139,7 +140,9 @@ def test_a_turned_bowl_is_the_same_to_gradient_descent_and_not_to_adam() -> None
     assert losses["adam"][0] != pytest.approx(losses["adam"][1], rel=0.1)
 
 
-def test_on_its_axis_a_saddle_catches_gradient_descent_and_beside_it_it_does_not() -> None:
+def test_on_its_axis_a_saddle_catches_gradient_descent_and_beside_it_it_does_not(
+    walk: Callable[..., Point],
+) -> None:
     caught = walk(Saddle(spread=0, steps_per_epoch=300), **sgd(0.1))
     free = walk(Saddle(spread=0.001, steps_per_epoch=300), **sgd(0.1))
 
@@ -149,7 +152,7 @@ def test_on_its_axis_a_saddle_catches_gradient_descent_and_beside_it_it_does_not
     assert free.score(Saddle(), "train")["loss"] == pytest.approx(-0.25)
 
 
-def test_momentum_and_adam_leave_a_plateau_sooner() -> None:
+def test_momentum_and_adam_leave_a_plateau_sooner(walk: Callable[..., Point]) -> None:
     distances = {}
     for name in ("sgd", "momentum", "adam"):
         data = Plateau(steps_per_epoch=60)
@@ -174,7 +177,7 @@ def test_before_the_first_step_it_stands_at_the_start_and_is_placed_once() -> No
     assert bool(point.placed)
 
 
-def test_a_checkpoint_goes_on_where_it_was() -> None:
+def test_a_checkpoint_goes_on_where_it_was(walk: Callable[..., Point]) -> None:
     data = QuadraticBowl(steps_per_epoch=10)
     whole = walk(data, epochs=2, **sgd(0.3))
     half = walk(data, epochs=1, **sgd(0.3))
@@ -189,17 +192,9 @@ def test_a_checkpoint_goes_on_where_it_was() -> None:
     assert torch.equal(rest.w, whole.w)
 
 
-def test_a_trainer_validates_and_tests_it() -> None:
+def test_a_trainer_validates_and_tests_it(bare_trainer: Callable[..., Trainer]) -> None:
     data = QuadraticBowl(steps_per_epoch=50)
-    trainer = Trainer(
-        max_epochs=2,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = bare_trainer(2)
     point = Point(**sgd(0.5))
 
     trainer.fit(point, datamodule=data)
@@ -215,7 +210,7 @@ def test_a_trainer_validates_and_tests_it() -> None:
     assert point.learning_rates() == [0.5]
 
 
-def test_what_runs_away_is_not_finite() -> None:
+def test_what_runs_away_is_not_finite(walk: Callable[..., Point]) -> None:
     point = walk(QuadraticBowl(steps_per_epoch=400), **sgd(50.0))
 
     assert point.finite().tolist() == [False]

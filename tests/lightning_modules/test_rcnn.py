@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -42,20 +42,6 @@ def own_random_numbers() -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
-
-
-def trainer(epochs: int, **options: Any) -> Trainer:
-    return Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        **options,
-    )
 
 
 def a_batch(data: DigitScenes, n: int = 8) -> tuple[Tensor, Tensor]:
@@ -210,9 +196,11 @@ def test_a_training_step_returns_what_is_recorded(data: DigitScenes) -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 
 
-def test_scores_are_those_of_losses_and_predictions(data: DigitScenes) -> None:
+def test_scores_are_those_of_losses_and_predictions(
+    data: DigitScenes, bare_trainer: Callable[..., Trainer]
+) -> None:
     model = RCNN(init_seed=0, optimizer={"adam": {"lr": 0.003}})
-    trainer(3, limit_val_batches=0).fit(model, datamodule=data)
+    bare_trainer(3, limit_val_batches=0).fit(model, datamodule=data)
     images, targets = a_batch(data, 60)
     rows = data.train.indices
     metric = MeanAveragePrecision()
@@ -230,20 +218,20 @@ def test_scores_are_those_of_losses_and_predictions(data: DigitScenes) -> None:
     assert scores != model.score(data, "validation")
 
 
-def test_lightning_logs_the_same_scores(data: DigitScenes) -> None:
+def test_lightning_logs_the_same_scores(data: DigitScenes, bare_trainer: Callable[..., Trainer]) -> None:
     model = RCNN(init_seed=0)
 
-    (validated,) = trainer(1).validate(model, datamodule=data, verbose=False)
-    (tested,) = trainer(1).test(model, datamodule=data, verbose=False)
+    (validated,) = bare_trainer(1).validate(model, datamodule=data, verbose=False)
+    (tested,) = bare_trainer(1).test(model, datamodule=data, verbose=False)
 
     for split, logged in (("validation", validated), ("test", tested)):
         expected = {f"{split}_{name}": value for name, value in model.score(data, split).items()}
         assert logged == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_bare_trainer_is_a_plain_loop(data: DigitScenes) -> None:
+def test_a_bare_trainer_is_a_plain_loop(data: DigitScenes, bare_trainer: Callable[..., Trainer]) -> None:
     trained, looped = (RCNN(init_seed=1, optimizer="momentum") for _ in range(2))
-    trainer(2, limit_val_batches=0).fit(trained, datamodule=data)
+    bare_trainer(2, limit_val_batches=0).fit(trained, datamodule=data)
 
     optimizer = torch.optim.SGD(looped.parameters(), lr=0.05, momentum=0.9)
     for epoch in (1, 2):
@@ -257,7 +245,7 @@ def test_a_bare_trainer_is_a_plain_loop(data: DigitScenes) -> None:
         assert torch.equal(parameter, looped.get_parameter(name)), name
 
 
-def test_a_schedule_changes_the_rate(data: DigitScenes) -> None:
+def test_a_schedule_changes_the_rate(data: DigitScenes, bare_trainer: Callable[..., Trainer]) -> None:
     model = RCNN(
         init_seed=0,
         optimizer={"sgd": {"lr": 0.1}},
@@ -265,19 +253,19 @@ def test_a_schedule_changes_the_rate(data: DigitScenes) -> None:
     )
     assert model.learning_rate() == 0.1
 
-    trainer(2, limit_train_batches=1, limit_val_batches=0).fit(model, datamodule=data)
+    bare_trainer(2, limit_train_batches=1, limit_val_batches=0).fit(model, datamodule=data)
 
     assert model.learning_rates() == [pytest.approx(0.025)]
 
 
-def test_it_learns_to_detect() -> None:
+def test_it_learns_to_detect(bare_trainer: Callable[..., Trainer]) -> None:
     scenes = DigitScenes(n=250, max_objects=2, batch_size=8)
     model = RCNN(init_seed=0, optimizer={"adam": {"lr": 0.003}})
 
     scenes.setup()
     before = model.score(scenes, "test")
 
-    trainer(6, limit_val_batches=0).fit(model, datamodule=scenes)
+    bare_trainer(6, limit_val_batches=0).fit(model, datamodule=scenes)
 
     scores = model.eval().score(scenes, "test")
     assert before["average_precision"] < 0.1

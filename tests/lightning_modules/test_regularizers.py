@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from pytorch_lightning import Trainer
+from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from recipebench.errors import RequestError
@@ -34,13 +35,6 @@ SIZES: dict[str, Any] = {"in_features": 5, "hidden": [4, 3], "out_features": 2, 
 def batch(rows: int = 6) -> tuple[Tensor, Tensor]:
     g = torch.Generator().manual_seed(0)
     return torch.randn(rows, 5, generator=g), torch.randint(2, (rows,), generator=g)
-
-
-def configured(model: MLP) -> Any:
-    """Return the optimizer that a Trainer would train a model with."""
-    trainer = Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False)
-    model.trainer = trainer
-    return model.configure_optimizers()
 
 
 def penalty_by_hand(name: str, weights: list[Tensor], strength: float) -> Tensor:
@@ -108,7 +102,7 @@ def test_the_others_add_nothing_to_the_loss(name: str) -> None:
     assert float(MLP(**SIZES, regularizer=name).penalty()) == 0.0
 
 
-def test_l2_is_the_weight_decay_of_sgd_on_weights() -> None:
+def test_l2_is_the_weight_decay_of_sgd_on_weights(configured: Callable[[LightningModule], Any]) -> None:
     """One step with l2 shrinks weights as torch's weight_decay does, and leaves biases alone."""
     inputs, targets = batch()
     after = {}
@@ -128,7 +122,9 @@ def test_l2_is_the_weight_decay_of_sgd_on_weights() -> None:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_weight_decay_reaches_the_optimizer(optimizer: str) -> None:
+def test_weight_decay_reaches_the_optimizer(
+    optimizer: str, configured: Callable[[LightningModule], Any]
+) -> None:
     decayed = MLP(**SIZES, regularizer={"weight_decay": {"strength": 0.07}}, optimizer=optimizer)
     plain = MLP(**SIZES, optimizer=optimizer)
 

@@ -244,19 +244,10 @@ class Watch(Callback):
 
 
 @pytest.mark.parametrize("spec", ["inverse_time", "cosine", {"plateau": {"patience": 0, "factor": 0.5}}])
-def test_lightning_trains_at_the_scheduled_rates(spec: Any) -> None:
+def test_lightning_trains_at_the_scheduled_rates(spec: Any, bare_trainer: Callable[..., Trainer]) -> None:
     watch, epochs = Watch(), 6
     model = MLP(in_features=64, hidden=[8], init_seed=0, optimizer={"sgd": {"lr": 2.0}}, schedule=spec)
-    trainer = Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        callbacks=[watch],
-    )
+    trainer = bare_trainer(epochs, num_sanity_val_steps=0, callbacks=[watch])
 
     trainer.fit(model, datamodule=Digits(batch_size=256))
 

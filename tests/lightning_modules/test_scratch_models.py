@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -57,20 +58,6 @@ PAIRS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5}
 
 
-def trainer(epochs: int) -> Trainer:
-    return Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        limit_val_batches=0,
-    )
-
-
 class InDouble:
     """A loader whose real numbers are float64."""
 
@@ -88,23 +75,31 @@ class InDouble:
             yield inputs.double(), targets.double() if targets.is_floating_point() else targets
 
 
-def trained(module: LightningModule, dtype: torch.dtype, epochs: int = 3) -> dict[str, Tensor]:
-    """Train on batches of 100, the last of which is short."""
-    data: Any = SyntheticRegression if module.task == "regression" else Digits
-    data = data(batch_size=100)
-    data.setup()
-    assert len(data.train) % 100
-    loader: Any = data.train_dataloader()
-    if dtype == torch.float64:
-        loader = InDouble(loader)
-    trainer(epochs).fit(module.to(dtype), loader, data.val_dataloader())
-    state = module.state_dict()
-    return {name.removeprefix("network.").removeprefix("output."): t for name, t in state.items()}
+@pytest.fixture
+def trained(bare_trainer: Callable[..., Trainer]) -> Callable[..., dict[str, Tensor]]:
+    """Train on batches of 100, the last of which is short: `trained(module, dtype)` returns the weights."""
+
+    def run(module: LightningModule, dtype: torch.dtype, epochs: int = 3) -> dict[str, Tensor]:
+        data: Any = SyntheticRegression if module.task == "regression" else Digits
+        data = data(batch_size=100)
+        data.setup()
+        assert len(data.train) % 100
+        loader: Any = data.train_dataloader()
+        if dtype == torch.float64:
+            loader = InDouble(loader)
+        trainer = bare_trainer(epochs, limit_val_batches=0)
+        trainer.fit(module.to(dtype), loader, data.val_dataloader())
+        state = module.state_dict()
+        return {name.removeprefix("network.").removeprefix("output."): t for name, t in state.items()}
+
+    return run
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("pair", PAIRS)
-def test_scratch_and_concise_form_learn_the_same(pair: str, dtype: torch.dtype) -> None:
+def test_scratch_and_concise_form_learn_the_same(
+    pair: str, dtype: torch.dtype, trained: Callable[..., dict[str, Tensor]]
+) -> None:
     concise, scratch, options = PAIRS[pair]
     first, second = concise(**options), scratch(**options)
     start = {name: t.clone() for name, t in second.state_dict().items()}

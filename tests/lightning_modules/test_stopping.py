@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -57,32 +58,35 @@ class Minimized(Callback):
         return [sum(loss * n for loss, n in e) / sum(n for _, n in e) for e in self.epochs]
 
 
-def fitted(epochs: int, tolerance: float, patience: int = 1) -> tuple[Minimized, ConvergenceStopping, MLP]:
-    watch = Minimized()
-    model = MLP(
-        in_features=64,
-        hidden=[10],
-        init_seed=0,
-        optimizer={"sgd": {"lr": 0.5}},
-        regularizer={"convergence_stopping": {"tolerance": tolerance, "patience": patience}},
-    )
-    trainer = Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        callbacks=[watch],
-    )
-    trainer.fit(model, datamodule=Digits(batch_size=100))
-    stop: Any = next(c for c in getattr(trainer, "callbacks") if isinstance(c, ConvergenceStopping))  # noqa: B009
-    return watch, stop, model
+Fitted = tuple[Minimized, ConvergenceStopping, MLP]
+
+
+@pytest.fixture
+def fitted(bare_trainer: Callable[..., Trainer]) -> Callable[..., Fitted]:
+    """Train until little changes: `fitted(epochs, tolerance, patience)`."""
+
+    def run(epochs: int, tolerance: float, patience: int = 1) -> Fitted:
+        watch = Minimized()
+        model = MLP(
+            in_features=64,
+            hidden=[10],
+            init_seed=0,
+            optimizer={"sgd": {"lr": 0.5}},
+            regularizer={"convergence_stopping": {"tolerance": tolerance, "patience": patience}},
+        )
+        trainer = bare_trainer(epochs, limit_val_batches=0, callbacks=[watch])
+        trainer.fit(model, datamodule=Digits(batch_size=100))
+        callbacks = getattr(trainer, "callbacks")  # noqa: B009
+        stop: Any = next(c for c in callbacks if isinstance(c, ConvergenceStopping))
+        return watch, stop, model
+
+    return run
 
 
 @pytest.mark.parametrize("patience", [1, 2])
-def test_a_run_ends_with_the_first_epoch_that_changed_little(patience: int) -> None:
+def test_a_run_ends_with_the_first_epoch_that_changed_little(
+    patience: int, fitted: Callable[..., Fitted]
+) -> None:
     watch, stop, _ = fitted(40, tolerance=0.08, patience=patience)
 
     losses = watch.means()
@@ -92,7 +96,7 @@ def test_a_run_ends_with_the_first_epoch_that_changed_little(patience: int) -> N
     assert not any(has_converged(losses[:n], 0.08, patience) for n in range(len(losses)))
 
 
-def test_a_run_that_goes_on_changing_is_not_stopped() -> None:
+def test_a_run_that_goes_on_changing_is_not_stopped(fitted: Callable[..., Fitted]) -> None:
     watch, _, _ = fitted(3, tolerance=1e-6)
 
     assert len(watch.epochs) == 3

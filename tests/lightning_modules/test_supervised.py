@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -16,21 +16,6 @@ from torch import nn
 from recipebench.datamodules import Digits, SyntheticRegression
 from recipebench.lightning_modules import MLP, SupervisedModule
 from recipebench.lightning_modules.regularizers import RestoreBest
-
-
-def bare_trainer(epochs: int = 1, **options: Any) -> Trainer:
-    return Trainer(
-        **{
-            "max_epochs": epochs,
-            "accelerator": "cpu",
-            "devices": 1,
-            "logger": False,
-            "enable_checkpointing": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            **options,
-        }
-    )
 
 
 def small(**options: Any) -> MLP:
@@ -68,7 +53,9 @@ def test_the_training_step_returns_what_is_minimized_and_what_is_recorded() -> N
 
 
 @pytest.mark.parametrize("batch_size", [7, 128, 5000])
-def test_validation_and_test_score_every_sample_once(batch_size: int) -> None:
+def test_validation_and_test_score_every_sample_once(
+    batch_size: int, bare_trainer: Callable[..., Trainer]
+) -> None:
     data, model = Digits(batch_size=batch_size), small(regularizer="dropout")
     trainer = bare_trainer()
 
@@ -87,7 +74,7 @@ def test_validation_and_test_score_every_sample_once(batch_size: int) -> None:
         }
 
 
-def test_regression_is_scored_by_error_and_r2() -> None:
+def test_regression_is_scored_by_error_and_r2(bare_trainer: Callable[..., Trainer]) -> None:
     data = SyntheticRegression()
     model = MLP(in_features=2, hidden=[4], out_features=1, task="regression", init_seed=0)
 
@@ -97,7 +84,7 @@ def test_regression_is_scored_by_error_and_r2() -> None:
     assert scores["test_loss"] == pytest.approx(scores["test_mse"], rel=1e-6)
 
 
-def test_validation_does_not_change_what_is_trained() -> None:
+def test_validation_does_not_change_what_is_trained(bare_trainer: Callable[..., Trainer]) -> None:
     states = []
     for options in ({"limit_val_batches": 0}, {}, {"num_sanity_val_steps": 0, "val_check_interval": 0.25}):
         model = small()
@@ -108,7 +95,7 @@ def test_validation_does_not_change_what_is_trained() -> None:
         assert all(torch.equal(states[0][name], other[name]) for name in other)
 
 
-def test_an_interrupted_evaluation_leaves_no_trace() -> None:
+def test_an_interrupted_evaluation_leaves_no_trace(bare_trainer: Callable[..., Trainer]) -> None:
     data, model = Digits(), small()
     (clean,) = bare_trainer().validate(model, datamodule=data, verbose=False)
     model.validation_step((torch.zeros(3, 64), torch.tensor([0, 1, 2])), 0)  # and then Ctrl-C
@@ -134,7 +121,9 @@ def test_finite_sees_every_parameter() -> None:
             assert broken.finite().tolist() == [False], name
 
 
-def test_a_network_of_ones_own_is_initialized_penalized_and_trained() -> None:
+def test_a_network_of_ones_own_is_initialized_penalized_and_trained(
+    bare_trainer: Callable[..., Trainer],
+) -> None:
     network = nn.Sequential(
         nn.Flatten(), nn.Sequential(nn.Linear(64, 9, bias=False), nn.GELU()), nn.Linear(9, 10)
     )
@@ -175,13 +164,18 @@ class Script(MLP):
         self.log("validation_loss", -1.0 if sanity else self.planned[self.trainer.current_epoch])
 
 
-def stopped_at(losses: Sequence[float], patience: int) -> tuple[int, int]:
+@pytest.fixture
+def stopped_at(bare_trainer: Callable[..., Trainer]) -> Callable[..., tuple[int, int]]:
     """Return after how many epochs Lightning's own early stopping ends, and the first best epoch."""
-    model = Script(losses)
-    stop = EarlyStopping("validation_loss", patience=patience, check_on_train_epoch_end=False)
-    bare_trainer(len(losses), callbacks=[stop]).fit(model, datamodule=Digits())
-    seen = losses[: int(model.get_buffer("trained"))]
-    return len(seen), seen.index(min(seen)) + 1
+
+    def run(losses: Sequence[float], patience: int) -> tuple[int, int]:
+        model = Script(losses)
+        stop = EarlyStopping("validation_loss", patience=patience, check_on_train_epoch_end=False)
+        bare_trainer(len(losses), callbacks=[stop]).fit(model, datamodule=Digits())
+        seen = losses[: int(model.get_buffer("trained"))]
+        return len(seen), seen.index(min(seen)) + 1
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -195,7 +189,12 @@ def stopped_at(losses: Sequence[float], patience: int) -> tuple[int, int]:
     ids=str,
 )
 def test_early_stopping_ends_with_lightnings_and_restores_the_first_best(
-    losses: list[float], patience: int, end: int, best: int
+    losses: list[float],
+    patience: int,
+    end: int,
+    best: int,
+    bare_trainer: Callable[..., Trainer],
+    stopped_at: Callable[..., tuple[int, int]],
 ) -> None:
     weights: dict[int, torch.Tensor] = {}
 
@@ -214,7 +213,7 @@ def test_early_stopping_ends_with_lightnings_and_restores_the_first_best(
     assert not torch.equal(weights[best], weights[end]) or best == end
 
 
-def test_early_stopping_on_real_data_restores_the_lowest_loss() -> None:
+def test_early_stopping_on_real_data_restores_the_lowest_loss(bare_trainer: Callable[..., Trainer]) -> None:
     seen: list[float] = []
 
     class Watch(Callback):
@@ -243,7 +242,7 @@ def test_callbacks_are_those_that_the_regularizer_needs() -> None:
     assert isinstance(restore, RestoreBest)
 
 
-def test_a_second_fit_starts_its_own_search_for_the_best() -> None:
+def test_a_second_fit_starts_its_own_search_for_the_best(bare_trainer: Callable[..., Trainer]) -> None:
     data = Digits()
     model = small(regularizer={"early_stopping": {"patience": 1}}, optimizer={"sgd": {"lr": 1e-12}})
     bare_trainer(3).fit(model, datamodule=data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,26 +18,30 @@ DIGITS = (1, 8, 8)
 SMALL: dict[str, Any] = {"channels": [4, 6], "kernel": 3, "padding": 1, "hidden": [8], "init_seed": 0}
 
 
-def fit(model: Any, epochs: int = 1) -> None:
-    Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    ).fit(model, datamodule=Digits(batch_size=64))
+@pytest.fixture
+def train(bare_trainer: Callable[..., Trainer]) -> Callable[..., None]:
+    """Train on digits: `train(model, epochs)`."""
+
+    def run(model: Any, epochs: int = 1) -> None:
+        bare_trainer(epochs).fit(model, datamodule=Digits(batch_size=64))
+
+    return run
 
 
 def small(**options: Any) -> TransferCNN:
     return TransferCNN(**{**SMALL, "in_shape": DIGITS, "optimizer": {"adam": {"lr": 0.01}}, **options})
 
 
-def trained_cnn(model: TransferCNN) -> CNN:
-    cnn = model.pretraining_module(in_shape=DIGITS, out_features=10)
-    fit(cnn)
-    return cnn
+@pytest.fixture
+def trained_cnn(train: Callable[..., None]) -> Callable[[TransferCNN], CNN]:
+    """Train the network whose features a model takes, for an epoch."""
+
+    def run(model: TransferCNN) -> CNN:
+        cnn = model.pretraining_module(in_shape=DIGITS, out_features=10)
+        train(cnn)
+        return cnn
+
+    return run
 
 
 def state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -50,7 +55,9 @@ def assert_equal(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor])
 
 
 @pytest.mark.parametrize("regularizer", ["none", "batch_norm", "l2", "weight_decay"])
-def test_frozen_features_stay_as_they_were_trained(regularizer: str) -> None:
+def test_frozen_features_stay_as_they_were_trained(
+    regularizer: str, train: Callable[..., None], trained_cnn: Callable[[TransferCNN], CNN]
+) -> None:
     model = small(freeze="features", regularizer=regularizer, out_features=10)
     cnn = trained_cnn(model)
     model.adopt(cnn)
@@ -58,7 +65,7 @@ def test_frozen_features_stay_as_they_were_trained(regularizer: str) -> None:
     linear: Any = model.network
     before = linear.linear_1.weight.detach().clone()
 
-    fit(model)
+    train(model)
 
     network: Any = cnn.network
     assert_equal(state(model.features), state(network[:n]))
@@ -81,7 +88,9 @@ def test_frozen_features_stand_still_in_a_plain_loop() -> None:
     assert_equal(state(model.features), before)
 
 
-def test_features_that_are_not_frozen_start_as_trained_and_move() -> None:
+def test_features_that_are_not_frozen_start_as_trained_and_move(
+    train: Callable[..., None], trained_cnn: Callable[[TransferCNN], CNN]
+) -> None:
     model = small(freeze="none", regularizer="batch_norm")
     cnn = trained_cnn(model)
     network: Any = cnn.network
@@ -89,14 +98,14 @@ def test_features_that_are_not_frozen_start_as_trained_and_move() -> None:
     start = state(model.features)
     assert_equal(start, state(network[: len(model.features)]))
 
-    fit(model)
+    train(model)
 
     moved = state(model.features)
     assert all(not torch.equal(moved[name], start[name]) for name in start)
     assert_equal(state(network[: len(model.features)]), start)  # a copy: the first model is left alone
 
 
-def test_the_head_is_new_and_has_the_new_classes() -> None:
+def test_the_head_is_new_and_has_the_new_classes(trained_cnn: Callable[[TransferCNN], CNN]) -> None:
     model = small(in_shape=(1, 28, 28), out_features=3)
     untouched: Any = small(in_shape=(1, 28, 28), out_features=3).network
     model.adopt(trained_cnn(model))
@@ -119,7 +128,9 @@ def test_the_first_training_has_the_same_layers_and_recipe() -> None:
         assert getattr(cnn, name) == getattr(model, name)
 
 
-def test_features_can_be_given_as_tensors_and_come_back_from_a_checkpoint() -> None:
+def test_features_can_be_given_as_tensors_and_come_back_from_a_checkpoint(
+    trained_cnn: Callable[[TransferCNN], CNN],
+) -> None:
     donor = trained_cnn(small())
     model = small(features=donor.network.state_dict(), freeze="features")
     network: Any = donor.network
@@ -132,25 +143,25 @@ def test_features_can_be_given_as_tensors_and_come_back_from_a_checkpoint() -> N
     restored.on_fit_start()
 
 
-def test_the_same_bits_twice() -> None:
+def test_the_same_bits_twice(train: Callable[..., None], trained_cnn: Callable[[TransferCNN], CNN]) -> None:
     results = []
     for _ in range(2):
         model = small(freeze="none")
         model.adopt(trained_cnn(model))
-        fit(model)
+        train(model)
         results.append(state(model))
     assert_equal(*results)
 
 
-def test_transferred_features_beat_untrained_ones_when_frozen() -> None:
+def test_transferred_features_beat_untrained_ones_when_frozen(train: Callable[..., None]) -> None:
     losses = []
     for epochs in (0, 8):
         model = small(freeze="features", init_seed=1)
         cnn = model.pretraining_module(in_shape=DIGITS, out_features=10)
         if epochs:
-            fit(cnn, epochs)
+            train(cnn, epochs)
         model.adopt(cnn)
-        fit(model, 4)
+        train(model, 4)
         losses.append(float(model.trainer.callback_metrics["validation_loss"]))
     assert losses[1] < losses[0]
 
@@ -171,9 +182,9 @@ def test_features_that_do_not_fit_are_refused(features: Any, message: str) -> No
         small(features=features)
 
 
-def test_untrained_features_are_refused() -> None:
+def test_untrained_features_are_refused(train: Callable[..., None]) -> None:
     with pytest.raises(RequestError, match="expected trained features, got none"):
-        fit(small())
+        train(small())
     with pytest.raises(RequestError, match=r"Unknown value 'cifar'\. Known: digits, fashion_mnist, mnist"):
         small(source="cifar")
     with pytest.raises(RequestError, match=r"Unknown value 'all'\. Known: features, none"):
