@@ -409,7 +409,7 @@ DATA = Catalog(
         ),
         Level(
             name="cartpole",
-            summary="A cart that balances a pole, seen by its state: CartPole-v1 of gymnasium, which it needs.",
+            summary="A cart that balances a pole, seen by its state: CartPole-v1. Needs gymnasium.",
             formula="reward 1 a step until the pole falls, 500 steps at most; solved from a mean of 475",
             source="Barto, Sutton and Anderson 1983; Towers et al. 2024 (gymnasium)",
             tasks=("control",),

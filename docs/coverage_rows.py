@@ -338,7 +338,7 @@ ROWS: tuple[Row, ...] = (
         reference="entropy of the training classes by numpy: all that a network can learn to which no input "
         "gets through",
         compute="entropy_of_the_classes",
-        tolerance=0.02,
+        tolerance=0.01,
     ),
     Row(
         name="Maxout network",
@@ -353,7 +353,7 @@ ROWS: tuple[Row, ...] = (
         cells=({"data": "digits", "model": "maxout_net"},),
         reference=f"{SAME}, the pieces by view and amax",
         compute="network",
-        tolerance=1e-3,
+        tolerance=1e-4,
     ),
     Row(
         name="CNN: conv, padding, stride, 3-D conv, batch, output size",
@@ -368,7 +368,7 @@ ROWS: tuple[Row, ...] = (
         cells=({**_GEOMETRY, "model": "cnn", "model.padding": 0},),
         reference=f"{SAME}, sizes by (H + 2P - F) / S + 1",
         compute="network",
-        tolerance=0.005,
+        tolerance=0.002,
     ),
     Row(
         name="pooling: max, average",
@@ -399,7 +399,7 @@ ROWS: tuple[Row, ...] = (
         cells=({**_GEOMETRY, "model": "cnn", "model.implementation": "im2col"},),
         reference=f"{SAME}, with nn.Conv2d",
         compute="network",
-        tolerance=0.005,
+        tolerance=0.002,
     ),
     Row(
         name="deep CNN of small stacked filters (VGG style)",
@@ -414,7 +414,7 @@ ROWS: tuple[Row, ...] = (
         cells=({**_GEOMETRY, "model": "deep_cnn", "model.kernel": 3},),
         reference=SAME,
         compute="network",
-        tolerance=0.005,
+        tolerance=0.002,
     ),
     Row(
         name="transfer learning / fine-tuning",
@@ -525,7 +525,7 @@ ROWS: tuple[Row, ...] = (
         combine="mean",
         reference=SAME,
         compute="mean_of_networks",
-        tolerance=1e-3,
+        tolerance=1e-4,
     ),
     Row(
         name="losses: MSE forms, L1, Huber",
@@ -561,7 +561,7 @@ ROWS: tuple[Row, ...] = (
         combine="mean",
         reference=f"{SAME} with nn.CrossEntropyLoss and nn.BCEWithLogitsLoss",
         compute="mean_of_networks",
-        tolerance=1e-3,
+        tolerance=1e-4,
     ),
     Row(
         name="label smoothing",
@@ -584,7 +584,7 @@ ROWS: tuple[Row, ...] = (
         ),
         reference=f"{SAME} with nn.CrossEntropyLoss(label_smoothing=0.1)",
         compute="network",
-        tolerance=1e-3,
+        tolerance=1e-4,
     ),
     Row(
         name="ranking / margin loss",
@@ -599,7 +599,7 @@ ROWS: tuple[Row, ...] = (
         cells=({"data": "digits", "loss": "multi_margin", "optimizer": "sgd", "label_noise": 0.0},),
         reference=f"{SAME} with nn.MultiMarginLoss",
         compute="network",
-        tolerance=1e-3,
+        tolerance=1e-4,
     ),
     Row(
         name="init: .01 Gaussian, constant, 1/n, 2/n, 2/(n_in+n_out)",
@@ -633,7 +633,7 @@ ROWS: tuple[Row, ...] = (
         cells=({**_FEW_IMAGES, "regularizer": "l2"},),
         reference=f"{SAME}: weight_decay on a group of weights alone",
         compute="network",
-        tolerance=1e-3,
+        tolerance=1e-4,
     ),
     Row(
         name="L1",
@@ -648,7 +648,7 @@ ROWS: tuple[Row, ...] = (
         cells=({**_FEW_IMAGES, "regularizer": "l1"},),
         reference=f"{SAME}, the sum of absolute weights added to the loss",
         compute="network",
-        tolerance=1e-3,
+        tolerance=1e-4,
     ),
     Row(
         name="dropout: inverted, fish-book, per-layer keep-prob",
@@ -708,7 +708,7 @@ ROWS: tuple[Row, ...] = (
         ),
         reference=f"{SAME}, images shifted by scipy.ndimage, as far as the same draws say",
         compute="network",
-        tolerance=1e-3,
+        tolerance=1e-4,
     ),
     Row(
         name="gradient descent, learning-rate choice",
@@ -741,7 +741,7 @@ ROWS: tuple[Row, ...] = (
         combine="mean",
         reference=SAME,
         compute="mean_of_networks",
-        tolerance=1e-3,
+        tolerance=1e-4,
     ),
     Row(
         name="Momentum",
@@ -801,7 +801,7 @@ ROWS: tuple[Row, ...] = (
         cells=({**_BOWL, "optimizer": "rmsprop", "optimizer.lr": 0.001},),
         reference="the recurrence by numpy in float64",
         compute="walk_on_the_bowl",
-        tolerance=1e-3,
+        tolerance=1e-4,
     ),
     Row(
         name="Adam",
@@ -816,7 +816,7 @@ ROWS: tuple[Row, ...] = (
         cells=({**_BOWL, "optimizer": "adam", "optimizer.lr": 0.01},),
         reference="the recurrence by numpy in float64",
         compute="walk_on_the_bowl",
-        tolerance=1e-3,
+        tolerance=1e-4,
     ),
     Row(
         name="Newton / second order",
@@ -831,7 +831,7 @@ ROWS: tuple[Row, ...] = (
         cells=({"data": "breast_cancer", "model": "logistic_regression_newton"},),
         reference="scikit-learn's LogisticRegression with the same penalty, same split",
         compute="logistic_regression_of_scikit_learn",
-        tolerance=1e-4,
+        tolerance=1e-6,
     ),
     Row(
         name="lr schedules: inverse, exponential, root, staircase, manual, none",
@@ -897,7 +897,7 @@ ROWS: tuple[Row, ...] = (
         ),
         reference=f"{SAME} with nn.BatchNorm1d",
         compute="network",
-        tolerance=1e-3,
+        tolerance=1e-4,
     ),
     Row(
         name="EWMA and bias correction",
@@ -927,7 +927,7 @@ ROWS: tuple[Row, ...] = (
         cells=({"data": "digits", "model": "mlp_scratch"},),
         reference=f"{SAME}, gradients by autograd",
         compute="network",
-        tolerance=1e-3,
+        tolerance=1e-4,
     ),
     Row(
         name="numerical gradient, gradient check",
@@ -976,7 +976,7 @@ ROWS: tuple[Row, ...] = (
         cells=({"data": "saddle", "optimizer": "sgd", "optimizer.lr": 0.01},),
         reference="gradient descent on x²/2 + y⁴/4 - y²/2 by numpy in float64, from the same start",
         compute="walk_from_the_saddle",
-        tolerance=1e-4,
+        tolerance=1e-6,
     ),
     Row(
         name="train/dev/test splits, generalization",
@@ -1007,7 +1007,7 @@ ROWS: tuple[Row, ...] = (
         combine="variance",
         reference=f"both errors of {SAME}",
         compute="variance_of_a_network",
-        tolerance=0.002,
+        tolerance=0.001,
     ),
     Row(
         name="over-/underfitting experiments",
@@ -1143,7 +1143,7 @@ ROWS: tuple[Row, ...] = (
         combine="ratio of ranges",
         reference=f"the same of {SAME}",
         compute="ratio_of_ranges",
-        tolerance=1.0,
+        tolerance=0.5,
     ),
     Row(
         name="panda vs caviar",
@@ -1255,7 +1255,7 @@ ROWS: tuple[Row, ...] = (
         reference="the recipe in plain torch: Dataset, DataLoader, nn.Module, nn.MSELoss, SGD(momentum=0.9), "
         "same start and order",
         compute="recipe_of_torch",
-        tolerance=1e-4,
+        tolerance=1e-6,
     ),
     Row(
         name="CSV saving / reports",

@@ -17,6 +17,7 @@ import argparse
 import functools
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -331,7 +332,7 @@ def _table(checked: Sequence[Checked]) -> list[str]:
     ]
     for c in checked:
         name = c.row.name.replace("|", "\\|")
-        lines.append(f"| {c.place} | [{name}](#{c.place}) | {' | '.join(_figures(c))} |")
+        lines.append(f"| {c.place} | [{name}](#{_anchor(c)}) | {' | '.join(_figures(c))} |")
     return [*lines, ""]
 
 
@@ -340,14 +341,14 @@ def _figures(c: Checked) -> tuple[str, str, str, str]:
         return "not measured yet", "", "", ""
     value = shown(c.measured.value) if c.measured else "none"
     if c.measured is None or c.reference is None or c.tolerance is None:
-        return value, "none", f"**{c.problem}**", ""
+        return value, "none", "**see below**", ""
     off = difference(c.measured.value, c.reference["value"])
     return value, shown(c.reference["value"]), f"**{off}**" if c.problem else off, f"{c.tolerance:.2g}"
 
 
 def _section(c: Checked) -> list[str]:
     row = c.row
-    lines = [f'<a id="{c.place}"></a>', "", f"## {c.place}. {row.name}", "", f"{row.what} ({row.kind})", ""]
+    lines = [f"## {_heading(c)}", "", f"{row.what} ({row.kind})", ""]
     lines += [f"- Notes: {row.source}.", f"- Code: {_link(row.module)}; test: {_link(row.test)}"]
     if row.suite:
         lines[-1] += f"; suite: [`{row.suite}`](../benchmarks/suites/{row.suite}.yaml)"
@@ -365,6 +366,15 @@ def _section(c: Checked) -> list[str]:
     if c.problem:
         lines.append(f"- **{c.problem}**")
     return [*lines, ""]
+
+
+def _heading(c: Checked) -> str:
+    return f"{c.place}. {c.row.name}"
+
+
+def _anchor(c: Checked) -> str:
+    """Return the anchor that code hosts make of the row's heading."""
+    return re.sub(r"[^\w -]", "", _heading(c)).lower().replace(" ", "-")
 
 
 def _how(c: Checked) -> str:
@@ -390,7 +400,8 @@ def shown(value: float) -> str:
         >>> shown(54000.0), shown(0.96581234)
         ('54,000', '0.965812')
     """
-    return f"{value:,.0f}" if value == round(value) and abs(value) >= 1 else f"{value:.6g}"
+    whole = abs(value) >= 1 and math.isclose(value, round(value), rel_tol=1e-12)
+    return f"{value:,.0f}" if whole else f"{value:.6g}"
 
 
 def difference(measured: float, reference: float) -> str:

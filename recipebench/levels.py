@@ -68,7 +68,7 @@ class Parameter:
         items: list[Any] = list(value) if isinstance(value, list | tuple) else [None]
         if self.element is float:
             items = [float(v) if type(v) is int and abs(v) <= LARGEST else v for v in items]
-        if not all(type(v) is self.element and self._fits(v) for v in items):
+        if not (all(type(v) is self.element for v in items) and all(self._fits(v) for v in items)):
             raise RequestError(f"{where}: expected {self._expected()}, got {_show(value)}.")
         return tuple(items)
 

@@ -122,8 +122,9 @@ def curve_rows(curves: pd.DataFrame, measure: str, frame: Frame) -> list[dict[st
 
 def frame_of(curves: pd.DataFrame, measure: str) -> Frame:
     """Return the range of all means with a small margin; logarithmic where they span more than fourfold."""
-    finite = curves["mean"][np.isfinite(curves["mean"])]
-    if finite.empty:
+    means = curves["mean"].to_numpy(dtype=float)
+    finite = means[np.isfinite(means)]
+    if not len(finite):
         return Frame(0.0, 1.0, log=False)
     low, high = float(finite.min()), float(finite.max())
     if not wording.is_share(measure) and low > 0 and 4 * low < high:
