@@ -518,16 +518,17 @@ class Store:
         shard_id = hashlib.sha256(name).hexdigest()[:32]
         shard = _Shard(shard_id, sequence, tuple(packs), sizes, hashes, replaces)
         data_files = {self._file(shard_id, kind): data for kind, data in content.items()}
-        self._distrusted.add(shard_id)
-        try:
-            files.write_files(data_files)
-            files.write_files({self._file(shard_id, "json"): _marker_bytes(shard)})
-        except BaseException:
-            files.discard(list(data_files))
-            raise
-        self._distrusted.discard(shard_id)
-        self._verified.add(shard_id)
-        self._sequence = sequence
+        with files.uninterrupted():
+            self._distrusted.add(shard_id)
+            try:
+                files.write_files(data_files)
+                files.write_files({self._file(shard_id, "json"): _marker_bytes(shard)})
+            except BaseException:
+                files.discard(list(data_files))
+                raise
+            self._distrusted.discard(shard_id)
+            self._verified.add(shard_id)
+            self._sequence = sequence
 
     # Cleaning
 

@@ -6,12 +6,15 @@ import contextlib
 import errno
 import json
 import os
+import signal
 import sys
+import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
 
 if sys.platform == "win32":
     import msvcrt
@@ -93,6 +96,23 @@ def write_files(files: Mapping[Path, bytes]) -> None:
     except BaseException:
         discard([*temporary, *files])
         raise
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the block has ended: a disk that syncs slowly shall not cost finished work."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or handler is None:
+        yield
+        return
+    held: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda *event: held.append(event))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if held and callable(handler):
+            handler(*held[0])
 
 
 def _write_synced(path: Path, content: bytes) -> None:

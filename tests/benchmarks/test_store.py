@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
 import math
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -752,3 +754,28 @@ def test_importing_the_store_loads_no_heavy_library() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("strike_at", range(1, 8))
+def test_ctrl_c_while_a_pack_is_written_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strike_at: int
+) -> None:
+    """Whichever sync it hits, the work is finished, and so is the pack; then the interrupt is seen."""
+    store, synced, sync = Store(tmp_path / "runs"), 0, os.fsync
+
+    def slow(descriptor: int) -> None:
+        nonlocal synced
+        synced += 1
+        if synced == strike_at:
+            os.kill(os.getpid(), signal.SIGINT)
+        sync(descriptor)
+
+    with store.lock():
+        environment = store.begin_run(ENVIRONMENT)
+        monkeypatch.setattr(os, "fsync", slow)
+        with contextlib.suppress(KeyboardInterrupt):
+            store.write([_record(1)], _history(1), environment)
+            assert synced < strike_at  # else it was seen
+        monkeypatch.undo()
+
+    assert Store(tmp_path / "runs").cached() == {_cell(1): "ok"}
