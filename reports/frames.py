@@ -66,9 +66,13 @@ def factors(cells: pd.DataFrame) -> list[str]:
 
 
 def compared(cells: pd.DataFrame) -> list[str]:
-    """Return the factors that have at least two levels on some data set; the first factor if none has."""
+    """Return the factors that have at least two levels on some data set; the first factor if none has.
+
+    That some models do not respond to a factor makes no second level of it.
+    """
     names = factors(cells)
-    counts = cells.groupby("data", observed=True)[names].nunique()
+    present = pd.DataFrame({name: cells[name].astype(object).where(cells[name] != ABSENT) for name in names})
+    counts = present.groupby(cells["data"], observed=True).nunique()
     return [name for name in names if (counts[name] > 1).any()] or names[:1]
 
 

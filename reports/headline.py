@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from recipebench.reports import wording
-from recipebench.reports.frames import STATUSES, compared, endpoint
+from recipebench.reports.frames import ABSENT, STATUSES, compared, endpoint
 from recipebench.reports.suite_info import SuiteInfo
 from recipebench.reports.tables import UNRECORDED
 
@@ -49,7 +49,8 @@ def what_was_run(counts: pd.DataFrame, suite: SuiteInfo) -> str:
 def best_recipe(row: pd.Series[Any], recipe: list[str], suite: SuiteInfo) -> str:
     """Say which recipe has the best mean on a data set, with interval and n."""
     goal = endpoint(str(row["data"]), suite)
-    names = " + ".join(wording.level_name(factor, str(row[factor])) for factor in recipe)
+    present = [(factor, str(row[factor])) for factor in recipe if row[factor] != ABSENT]
+    names = " + ".join(wording.level_name(factor, label) for factor, label in present)
     reached = f", reached by {names}" if names else ""
     end = "highest" if goal.direction == "higher" else "lowest"
     mean = wording.with_unit(row["mean"], goal.measure)
