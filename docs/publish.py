@@ -1,7 +1,8 @@
 """Gathers the cells of the shipped suites from stores into docs/runs, the store that the pages quote.
 
 python docs/publish.py STORE ... : each cell once, from the first store that has it; of the machine's paths
-only the last part is kept. What docs/runs holds already stays, unless a store has it anew.
+only the last part is kept. What docs/runs holds already stays, unless a store has it anew. The pages of
+suites that take long are written to docs/examples.
 """
 
 from __future__ import annotations
@@ -17,12 +18,17 @@ from typing import Any
 
 import pandas as pd
 
+import recipebench
 from recipebench.benchmarks.cells import expand
 from recipebench.benchmarks.environment import Environment
 from recipebench.benchmarks.store import Store
 from recipebench.benchmarks.suite import load_suite, shipped
 
 RUNS = Path(__file__).parent / "runs"
+EXAMPLES = Path(__file__).parent / "examples"
+PAGES = ("cnn", "rl")
+"""Suites whose pages are kept: they take long to train."""
+
 LEFT_OUT = ("RECIPEBENCH_DATA",)
 """Variables that say where a machine keeps its files, and nothing about a result."""
 
@@ -44,6 +50,14 @@ def publish(sources: Sequence[Path], target: Path, suites: Iterable[str | Mappin
         shutil.move(fresh.path, target)
     (target / "store.lock").unlink(missing_ok=True)
     return len(taken)
+
+
+def write_pages(store: Path, folder: Path) -> None:
+    """Write the page of every suite of `PAGES` as one file."""
+    folder.mkdir(exist_ok=True)
+    for name in PAGES:
+        with tempfile.TemporaryDirectory() as out:
+            shutil.copy(recipebench.report(name, store=store, out=out), folder / f"{name}.html")
 
 
 def _copy(store: Store, cells: list[str], fresh: Store) -> None:
@@ -81,9 +95,10 @@ def _plain(value: Any, kind: object) -> Any:
 def main() -> None:
     """Publish the stores that are named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stores", nargs="+", type=Path)
+    parser.add_argument("stores", nargs="*", type=Path)
     options = parser.parse_args()
     print(f"{publish(options.stores, RUNS, shipped()):,} cells in {RUNS.name}")
+    write_pages(RUNS, EXAMPLES)
 
 
 if __name__ == "__main__":
