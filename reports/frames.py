@@ -239,7 +239,8 @@ def _telling(all_levels: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, l
     values: dict[str, dict[str, set[Hashable]]] = {}
     for name, parameters in all_levels:
         for key, value in parameters.items():
-            values.setdefault(name, {}).setdefault(key, set()).add(_plain(value))
+            plain = "-".join(map(str, value)) if isinstance(value, list | tuple) else _plain(value)
+            values.setdefault(name, {}).setdefault(key, set()).add(plain)  # records hold lists as text
     return {name: [k for k, v in known.items() if len(v) > 1] for name, known in values.items()}
 
 
