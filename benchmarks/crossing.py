@@ -22,7 +22,7 @@ from recipebench.benchmarks.combinations import (
     at,
     training_samples,
 )
-from recipebench.benchmarks.misfits import left_out, refuse_misfits
+from recipebench.benchmarks.misfits import fits, left_out
 from recipebench.datamodules.catalog import facts_of
 from recipebench.levels import Choice
 from recipebench.lightning_modules.catalog import DEFAULT_LOSS, DEFAULTS
@@ -62,8 +62,7 @@ def cross(plan: Plan) -> Iterator[Combination]:
             if key in seen or any(matches(rule, combination) for rule in plan.exclude):
                 continue
             seen.add(key)
-            if not left_out(block, combination):
-                refuse_misfits(block, combination)
+            if fits(block, combination):
                 yield combination
 
 

@@ -54,15 +54,20 @@ def left_out(block: Block, combination: Combination) -> bool:
     return any(_is_forgiven(block, misfit) for misfit in misfits(combination))
 
 
-def refuse_misfits(block: Block, combination: Combination) -> None:
-    """Refuse a combination that can never be trained.
+def fits(block: Block, combination: Combination) -> bool:
+    """Whether a combination is planned: True, or False where it is `left_out`.
 
     Raises:
-        MisplacedError: with the place of the level to blame, and what would fit.
+        MisplacedError: it can never be trained; with the place of the level to blame, and what would fit.
     """
+    first = None
     for misfit in misfits(combination):
-        raise MisplacedError(block.place(misfit.axis), misfit.message)
-    training_samples(combination.data, combination.settings)
+        if _is_forgiven(block, misfit):
+            return False
+        first = first or misfit
+    if first:
+        raise MisplacedError(block.place(first.axis), first.message)
+    return True
 
 
 def misfits(combination: Combination) -> Iterator[Misfit]:

@@ -258,22 +258,7 @@ def probe(track: Track) -> dict[str, float]:
     chunk = training_subset(track.data)[:EVALUATION_ROWS]
     inputs = track.data.float_inputs(track.data.train.inputs.index_select(0, chunk))
     targets = track.data.train.targets.index_select(0, chunk)
-    found: dict[str, float] = {}
-    for name in track.probes:
-        found |= PROBES[name](track.module, inputs, targets)
-    return found
-
-
-PROBES: dict[str, Callable[[Any, Tensor, Tensor], dict[str, float]]] = {
-    "gradients": lambda module, x, y: _named("grad_norm", probes.gradient_norms(module, x, y)),
-    "weights": lambda module, x, y: _named("weight_norm", probes.weight_norms(module)),
-    "activations": lambda module, x, y: probes.hidden_units(module, x),
-}
-"""What each of a suite's probes measures."""
-
-
-def _named(what: str, values: Mapping[str, float]) -> dict[str, float]:
-    return {f"{what}.{layer}": value for layer, value in values.items()}
+    return probes.probe(track.module, inputs, targets, track.probes)
 
 
 def training_subset(data: TensorDataModule) -> Tensor:

@@ -6,7 +6,7 @@ leaves gradients, mode, weights and random generators as they were.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -24,11 +24,16 @@ STEEP = 0.05
 RATIO = 100.0
 """By how much the first and the last layer's gradients differ before they are said to vanish or explode."""
 
+KINDS = ("gradients", "weights", "activations")
+"""What can be measured."""
+
 Flow = Literal["vanishing", "steady", "exploding"]
 
 
-def probe(module: SupervisedModule, inputs: Tensor, targets: Tensor) -> dict[str, float]:
-    """Return all probes of a module on one batch, by `<what>.<layer>`, layers as named in its network.
+def probe(
+    module: SupervisedModule, inputs: Tensor, targets: Tensor, kinds: Collection[str] = KINDS
+) -> dict[str, float]:
+    """Return probes of a module on one batch, by `<what>.<layer>`, layers as named in its network.
 
     grad_norm and weight_norm: see `gradient_norms`, `weight_norms`; activation_mean, activation_std, dead
     and (for sigmoid and tanh) saturated: see `hidden_units`.
@@ -37,6 +42,7 @@ def probe(module: SupervisedModule, inputs: Tensor, targets: Tensor) -> dict[str
         module: any `SupervisedModule`; a pack's members are such.
         inputs: (batch, ...) float32.
         targets: (batch,) int64 or (batch, 1) float32.
+        kinds: what to measure, of `KINDS`; all by default.
 
     Example:
         >>> from recipebench.lightning_modules import MLP
@@ -49,11 +55,15 @@ def probe(module: SupervisedModule, inputs: Tensor, targets: Tensor) -> dict[str
         Glorot and Bengio, Understanding the Difficulty of Training Deep Feedforward Neural Networks,
         AISTATS 2010; Saito, Deep Learning from Scratch, initial values of weights.
     """
-    return {
-        **{f"grad_norm.{name}": value for name, value in gradient_norms(module, inputs, targets).items()},
-        **{f"weight_norm.{name}": value for name, value in weight_norms(module).items()},
-        **hidden_units(module, inputs),
-    }
+    found: dict[str, float] = {}
+    if "gradients" in kinds:
+        norms = gradient_norms(module, inputs, targets)
+        found |= {f"grad_norm.{name}": value for name, value in norms.items()}
+    if "weights" in kinds:
+        found |= {f"weight_norm.{name}": value for name, value in weight_norms(module).items()}
+    if "activations" in kinds:
+        found |= hidden_units(module, inputs)
+    return found
 
 
 def gradient_norms(module: SupervisedModule, inputs: Tensor, targets: Tensor) -> dict[str, float]:

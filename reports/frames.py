@@ -11,6 +11,7 @@ import pandas as pd
 from recipebench.errors import RequestError, unknown
 from recipebench.levels import Choice
 from recipebench.reports.suite_info import Endpoint, SuiteInfo
+from recipebench.reports.wording import SETTINGS
 
 STATUSES = ("ok", "diverged", "failed", "missing")
 ABSENT = "—"  # the label of a factor that a cell does not have: a model without hidden layers
@@ -18,10 +19,7 @@ ABSENT = "—"  # the label of a factor that a cell does not have: a model witho
 _RECORDS = ("cell_id", "data", "model", "seed", "status", "reason", "epochs")
 _NUMBERS = ("parameters", "steps", "pack_seconds")
 _TEXTS = ("torch", "cpu", "device")
-_MAY_VARY = (
-    *("model", "batch_size", "epochs", "inputs", "train_samples", "label_noise", "last_batch", "sampling"),
-    "device",
-)
+_MAY_VARY = ("model", *SETTINGS)
 
 
 def cells(records: pd.DataFrame, suite: SuiteInfo) -> pd.DataFrame:

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from recipebench.benchmarks.combinations import PROBES
 from recipebench.errors import RequestError
 from recipebench.lightning_modules import CNN, MLP, DeepStack, LogisticRegression, gradient_flow, probe
-from recipebench.lightning_modules.probes import gradient_norms, hidden_units, weight_norms
+from recipebench.lightning_modules.probes import KINDS, gradient_norms, hidden_units, weight_norms
 
 
 def batch(features: int = 4, samples: int = 6) -> tuple[Tensor, Tensor]:
@@ -201,3 +202,17 @@ def test_the_first_and_the_last_layer_decide(norms: list[float], ratio: float, f
 def test_one_layer_has_no_flow() -> None:
     with pytest.raises(RequestError, match="expected the norms of two layers or more, got 1"):
         gradient_flow({"grad_norm.output": 1.0, "weight_norm.output": 2.0})
+
+
+def test_a_suite_can_ask_for_every_kind_of_probe() -> None:
+    assert PROBES == KINDS
+
+
+def test_only_what_is_asked_for_is_measured() -> None:
+    everything = probe(network(activation="sigmoid"), *batch())
+
+    parts = [probe(network(activation="sigmoid"), *batch(), [kind]) for kind in KINDS]
+
+    assert {name for part in parts for name in part} == set(everything)
+    assert sum(map(len, parts)) == len(everything)
+    assert all(parts)
