@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -46,18 +47,18 @@ class Contents:
     curves: dict[tuple[str, str, str], pd.DataFrame]
     headline: list[str]
 
-    @property
+    @cached_property
     def factors(self) -> list[str]:
         """The columns that make up a recipe."""
         return frames.factors(self.cells)
 
-    @property
+    @cached_property
     def data(self) -> list[str]:
         """The data sets that have cells, in declared order."""
         present = set(self.cells["data"])
         return [label for label in frames.levels(self.cells, "data") if label in present]
 
-    @property
+    @cached_property
     def compared(self) -> list[str]:
         """The factors that have at least two levels; the first one if none has."""
         return frames.compared(self.cells)
@@ -66,7 +67,7 @@ class Contents:
         """The factors that have at least two levels on one data set."""
         return frames.compared(self.cells[self.cells["data"] == data])
 
-    @property
+    @cached_property
     def fixed(self) -> list[tuple[str, str]]:
         """The factors with a single level on every data set, and that level."""
         same = [f for f in self.factors if f not in self.compared or self.cells[f].nunique() == 1]
