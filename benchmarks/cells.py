@@ -26,6 +26,7 @@ from recipebench.errors import RequestError
 from recipebench.levels import Choice, Value
 from recipebench.lightning_modules.catalog import DEFAULT_LOSS, DEFAULTS
 from recipebench.lightning_modules.model_catalog import MODELS, responds_to
+from recipebench.plugins import ON_CHANGE, Plugin, loaded, origin
 
 _SETTINGS_COLUMNS = ("batch_size", "epochs", "validation", "inputs")
 _LATER_COLUMNS = ("label_noise", "last_batch", "sampling")
@@ -68,6 +69,7 @@ class Cell:
         last_batch: what becomes of an epoch's last, shorter batch.
         sampling: whether an epoch sees each sample once or draws with replacement.
         probes: what is measured of the layers after every epoch.
+        plugins: the SHA-256 of every plug-in that one of its levels came from; filled in.
     """
 
     data: Choice
@@ -92,11 +94,25 @@ class Cell:
     last_batch: LastBatch = "keep"
     sampling: Sampling = "shuffled"
     probes: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for factor, level in _usual(self.model.name, self.task).items():
             if getattr(self, factor) is None:
                 object.__setattr__(self, factor, level)
+        hashes = tuple(sorted({plugin.sha256 for plugin in self.origins.values()}))
+        if self.plugins and self.plugins != hashes:
+            raise RequestError(_other_plugins(self.plugins))
+        object.__setattr__(self, "plugins", hashes)
+
+    @property
+    def origins(self) -> dict[str, Plugin]:
+        """The plug-ins that levels came from, by `<axis> <level>`; empty where there are none."""
+        choices = {axis: getattr(self, axis) for axis in CATALOGS}
+        levels = [(axis, choice.name) for axis, choice in choices.items() if choice]
+        levels += [("data", source.name) for source in self.sources]
+        found = {f"{axis} {name}": origin(axis, name) for axis, name in levels}
+        return {level: plugin for level, plugin in found.items() if plugin}
 
     @cached_property
     def id(self) -> str:
@@ -138,18 +154,19 @@ class Cell:
             raise RequestError(
                 f"cell: expected the keys {', '.join(sorted(names))}, got {sorted(value)!r:.500}."
             )
+        _check_plugins(value.get("plugins", ()))
         given: dict[str, Any] = {
             name: _choice_from_json(name, v) if name in CATALOGS else v for name, v in value.items()
         }
-        if "probes" in given:
-            given["probes"] = tuple(given["probes"])
+        for name in {"probes", "plugins"}.intersection(given):
+            given[name] = tuple(given[name])
         return cls(**given)
 
     def columns(self) -> dict[str, Any]:
         """Return the record's descriptive columns: levels by name, hyper-parameters as `<factor>.<name>`.
 
         A list becomes text (`model.hidden` is "128-64"); the activation of a model without hidden layers
-        is None.
+        is None. `plugins` is there only where a level came from one, and says which.
         """
         choices = {factor: getattr(self, factor) for factor in CATALOGS}
         names = {factor: choice and choice.name for factor, choice in choices.items()}
@@ -159,6 +176,7 @@ class Cell:
             if choice
             for name, value in choice.parameters.items()
         }
+        origins = [f"{level}: {p.name}, SHA-256 {p.sha256}" for level, p in self.origins.items()]
         first, later = ({n: getattr(self, n) for n in group} for group in (_SETTINGS_COLUMNS, _LATER_COLUMNS))
         return {
             **names,
@@ -168,6 +186,7 @@ class Cell:
             **later,
             "device": self.device,
             "seed": self.seed,
+            **({"plugins": "; ".join(origins)} if origins else {}),
         }
 
 
@@ -177,6 +196,7 @@ _LATER: dict[str, Any] = {
     "last_batch": "keep",
     "sampling": "shuffled",
     "probes": (),
+    "plugins": (),
 }
 """Settings that came after ids were first given, with what was meant before."""
 
@@ -193,6 +213,23 @@ def _usual(model: str, task: str) -> dict[str, Choice]:
         for axis, name in names.items()
         if name and responds_to(MODELS[model], axis)
     }
+
+
+ON_CHANGE.append(_usual.cache_clear)
+
+
+def _check_plugins(hashes: Any) -> None:
+    """Refuse a cell whose plug-ins are not in use, before its levels are looked up."""
+    if not {plugin.sha256 for plugin in loaded()}.issuperset(hashes):
+        raise RequestError(_other_plugins(hashes))
+
+
+def _other_plugins(hashes: Any) -> str:
+    names = ", ".join(f"{plugin.name} {plugin.sha256}" for plugin in loaded()) or "none"
+    return (
+        f"cell: expected the plug-in that it was made with, SHA-256 {', '.join(hashes)}, got {names}; give "
+        "the file of that time as --plugin FILE."
+    )
 
 
 def cell_id(cell: Cell) -> str:

@@ -27,6 +27,9 @@ OutOption = Annotated[Path | None, typer.Option("--out", help="Report folder [<s
 DataOption = Annotated[Path | None, typer.Option("--data-dir", help="Where data are looked for first.")]
 SeedsOption = Annotated[int | None, typer.Option("--seeds", help="Seeds 0 … N-1 in place of the suite's.")]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="Device in place of the suite's.")]
+PluginOption = Annotated[
+    list[Path] | None, typer.Option("--plugin", help="Python file with levels of your own; may be repeated.")
+]
 WorkersOption = Annotated[int | None, typer.Option("--workers", help="Worker processes [one a core].")]
 
 
@@ -49,6 +52,7 @@ def run(
     mix: Annotated[
         bool, typer.Option("--mix", help="Reuse records of another torch version or class of processor.")
     ] = False,
+    plugin: PluginOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print cells, packs and an estimate of time; train nothing.")
     ] = False,
@@ -68,6 +72,7 @@ def run(
         skip_unavailable=skip_unavailable,
         mix=mix,
         executor=executor,
+        plugin=tuple(plugin or ()),
     )
     _finish(lambda: verbs.dry_run(request) if dry_run else verbs.run(request))
 
@@ -79,21 +84,33 @@ def report(
     out: OutOption = None,
     seeds: SeedsOption = None,
     device: DeviceOption = None,
+    plugin: PluginOption = None,
 ) -> None:
     """Write the report of SUITE again, from the store."""
     from recipebench.benchmarks import verbs
 
-    _finish(lambda: verbs.report(suite, store, out, seeds=seeds, device=device))
+    _finish(lambda: verbs.report(suite, store, out, seeds=seeds, device=device, plugin=plugin or ()))
 
 
 @app.command(name="list")
 def list_levels(
     what: Annotated[str | None, typer.Argument(help="A factor, data, models or suites [all].")] = None,
+    plugin: PluginOption = None,
 ) -> None:
     """List every level with its summary, defaults and source."""
     from recipebench.benchmarks import verbs
 
-    verbs.list_levels(what)
+    verbs.list_levels(what, plugin or ())
+
+
+@app.command()
+def check(
+    plugin: Annotated[list[Path], typer.Option("--plugin", help="Python file with levels of your own.")],
+) -> None:
+    """Hold the levels of a plug-in against what every level has to be; exit with 1 where one is not."""
+    from recipebench.benchmarks import verbs
+
+    _finish(lambda: verbs.check(plugin))
 
 
 @app.command()
@@ -114,12 +131,13 @@ def export(
     store: StoreOption = Path("runs"),
     data_dir: DataOption = None,
     at: Annotated[str, typer.Option("--at", help="start, end or best: which weights.")] = "end",
+    plugin: PluginOption = None,
 ) -> None:
     """Write the weights of one cell, trained again, under the plain module's names."""
     from recipebench.benchmarks import verbs
 
     def work() -> int:
-        verbs.export(cell, store, data_dir, out, at)
+        verbs.export(cell, store, data_dir, out, at, plugin or ())
         typer.echo(f"Weights: {out}")
         return 0
 
@@ -133,11 +151,12 @@ def verify(
     sample: Annotated[str, typer.Option("--sample", help="Share (1%) or number of cells.")] = "1%",
     data_dir: DataOption = None,
     workers: WorkersOption = None,
+    plugin: PluginOption = None,
 ) -> None:
     """Train a sample of the store's cells again, each alone, and compare the bits."""
     from recipebench.benchmarks import verbs
 
-    _finish(lambda: verbs.verify(suite, store, sample, data_dir, workers))
+    _finish(lambda: verbs.verify(suite, store, sample, data_dir, workers, plugin or ()))
 
 
 @app.command()

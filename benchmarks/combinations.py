@@ -13,6 +13,7 @@ from recipebench.errors import RequestError
 from recipebench.levels import Catalog, Choice, Value
 from recipebench.lightning_modules.catalog import FACTORS
 from recipebench.lightning_modules.model_catalog import MODELS
+from recipebench.plugins import ON_CHANGE
 
 RECIPE: dict[str, Catalog] = {**FACTORS, "augmentation": AUGMENTATIONS}
 """The factors of a recipe, in the order of the records' columns."""
@@ -193,3 +194,6 @@ def _training_samples(
     name: str, parameters: tuple[tuple[str, Value], ...], validation: int | float, train_samples: int | None
 ) -> int:
     return split_sizes(Choice(name, dict(parameters)), validation, train_samples).train
+
+
+ON_CHANGE.append(_training_samples.cache_clear)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import recipebench
+from recipebench import plugins
 from recipebench.benchmarks.packs import Pack
 
 COMMAND = (sys.executable, "-P", "-m", "recipebench.benchmarks.worker")
@@ -149,6 +150,7 @@ def training_request(pack: Pack, data_dir: Path | None) -> Message:
     return {
         "cells": [cell.to_json() for cell in pack.cells],
         "data_dir": str(data_dir) if data_dir else None,
+        "plugins": [{"path": str(plugin.path), "sha256": plugin.sha256} for plugin in plugins.loaded()],
     }
 
 

@@ -32,6 +32,7 @@ from recipebench.lightning_modules.model_catalog import (
 )
 from recipebench.lightning_modules.schedule_rules import schedule_problem
 from recipebench.lightning_modules.shapes import dropout_problem
+from recipebench.plugins import BUILT_IN, takes_decay
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,20 @@ def _own_decay(c: Combination) -> Misfit | None:
     )
 
 
+def _no_decay(c: Combination) -> Misfit | None:
+    """An optimizer of a plug-in that takes no decay, beside the regularizer that is one."""
+    if c.regularizer is None or c.optimizer is None or c.regularizer.name != "weight_decay":
+        return None
+    if c.optimizer.name in BUILT_IN["optimizer"] or takes_decay(c.optimizer.name):
+        return None
+    return Misfit(
+        "regularizer",
+        f"regularizer weight_decay needs an optimizer that takes weight_decay, and {c.optimizer.name} does "
+        f"not; exclude {{regularizer: weight_decay, optimizer: {c.optimizer.name}}}.",
+        beside="optimizer",
+    )
+
+
 def _wrong_loss(c: Combination) -> Misfit | None:
     task = facts_of(c.data).task
     if c.loss is None or task in LOSSES[c.loss.name].tasks:
@@ -265,6 +280,7 @@ RULES: tuple[Callable[[Combination], Misfit | None], ...] = (
     _no_hidden_layer,
     _not_written_out,
     _own_decay,
+    _no_decay,
     _wrong_loss,
     _no_rate,
     _ill_shaped,

@@ -12,6 +12,7 @@ from recipebench.datamodules.catalog import facts_of, split_sizes
 from recipebench.lightning_modules import geometry
 from recipebench.lightning_modules.catalog import REGULARIZERS
 from recipebench.lightning_modules.model_catalog import CONVOLUTIONAL, layer_widths
+from recipebench.lightning_modules.schedule_rules import MEASURED
 from recipebench.lightning_modules.shapes import count_weights, hidden_widths
 
 PACK_SIZES = (8, 64)
@@ -54,7 +55,8 @@ def plan(
 ) -> list[Pack]:
     """Group cells by signature and cut each group into packs of nearly equal size, longest first.
 
-    Inside a group, cells with the same optimizer follow each other, so that one step serves them all.
+    Inside a group, cells with the same optimizer follow each other, so that one step serves them all,
+    those whose schedule follows their own losses apart from the others.
     No result depends on any of this.
 
     Args:
@@ -141,13 +143,15 @@ def signature(cell: Cell) -> str:
         described["regularizer"] = None
     for free in ("initializer", "optimizer", "schedule", "seed"):
         described[free] = None
+    described.pop("plugins", None)
     return json.dumps(described, sort_keys=True)
 
 
 def _neighborhood(cell: Cell) -> str:
     described = cell.to_json()
     keys = ("optimizer", "schedule", "regularizer", "initializer", "seed")
-    return json.dumps([described.get(key) for key in keys], sort_keys=True)
+    kind = [cell.optimizer and cell.optimizer.name, bool(cell.schedule and cell.schedule.name in MEASURED)]
+    return json.dumps([kind, *(described.get(key) for key in keys)], sort_keys=True)
 
 
 def _cut(cells: Sequence[Cell], size: int) -> list[Sequence[Cell]]:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from recipebench import plugins
 from recipebench.benchmarks import environment, executor, runner
 from recipebench.benchmarks.cells import expand
 from recipebench.benchmarks.combinations import RECIPE
@@ -32,7 +33,7 @@ from recipebench.benchmarks.suite import Suite, load_suite, shipped, template
 from recipebench.datamodules import fetch
 from recipebench.datamodules.catalog import DATA
 from recipebench.errors import RequestError, unknown
-from recipebench.levels import Catalog
+from recipebench.levels import Catalog, Level
 from recipebench.lightning_modules.model_catalog import MODELS
 
 LISTS: dict[str, Catalog] = {**RECIPE, "models": MODELS, "data": DATA}
@@ -60,9 +61,11 @@ class RunRequest:
     skip_unavailable: bool = False
     mix: bool = False
     executor: str = "local"
+    plugin: tuple[Path, ...] = ()
 
     def validated(self) -> Suite:
-        """Return the suite with the seeds and devices of the request."""
+        """Load the plug-ins; return the suite with the seeds and devices of the request."""
+        plug_in(self.plugin)
         return load_suite(self.suite).replaced(seeds=self.seeds, device=self.device)
 
     def options(self) -> Options:
@@ -93,7 +96,12 @@ def run_and_report(request: RunRequest, console: Console) -> Results:
             results = runner.run(plan, store, options, view)
         console.print(closing_line(results.counts))
         page = write_report(
-            suite, plan.cells, results, store, out, _repeat(request.suite, request.seeds, request.device)
+            suite,
+            plan.cells,
+            results,
+            store,
+            out,
+            _repeat(request.suite, request.seeds, request.device, request.plugin),
         )
     console.print(f"Report: {page}", markup=False)
     return results
@@ -115,11 +123,17 @@ def check_target(path: Path, option: str) -> None:
         raise RequestError(f"{option}: {path} cannot be written; choose a folder that you can write to.")
 
 
-def _repeat(source: str | Path | Mapping[str, object] | Suite, seeds: int | None, device: str | None) -> str:
+def _repeat(
+    source: str | Path | Mapping[str, object] | Suite,
+    seeds: int | None,
+    device: str | None,
+    plugin: Sequence[Path],
+) -> str:
     """Return the command that repeats a run; a suite given as a mapping goes by its name."""
     name = str(source) if isinstance(source, str | Path) else load_suite(source).name
     options = {"--seeds": seeds, "--device": device}
     given = [text for option, value in options.items() if value is not None for text in (option, str(value))]
+    given += [text for path in plugin for text in ("--plugin", str(path))]
     return shlex.join(["recipebench", "run", name, *given])
 
 
@@ -204,10 +218,16 @@ def _reports(store: Path, suite: Suite) -> Path:
 
 
 def report(
-    source: str, path: Path, out: Path | None, *, seeds: int | None = None, device: str | None = None
+    source: str,
+    path: Path,
+    out: Path | None,
+    *,
+    seeds: int | None = None,
+    device: str | None = None,
+    plugin: Sequence[Path] = (),
 ) -> int:
     """Write a suite's report from the store; return the exit code."""
-    page, results = report_of(source, path, out, seeds=seeds, device=device)
+    page, results = report_of(source, path, out, seeds=seeds, device=device, plugin=plugin)
     print(closing_line(results.counts))
     print(f"Report: {page}")
     return 1 if results.counts["failed"] or results.counts["missing"] else 0
@@ -220,15 +240,43 @@ def report_of(
     *,
     seeds: int | None = None,
     device: str | None = None,
+    plugin: Sequence[Path] = (),
 ) -> tuple[Path, Results]:
     """Write a suite's report from the store; return its page and the results."""
+    plug_in(plugin)
     suite = load_suite(source).replaced(seeds=seeds, device=device)
     store = existing_store(path)
     cells = list(expand(suite))
     results = collect(suite, store, cells)
     out = out or _reports(path, suite)
     check_target(out, "--out")
-    return write_report(suite, cells, results, store, out, _repeat(source, seeds, device)), results
+    command = _repeat(source, seeds, device, plugin)
+    return write_report(suite, cells, results, store, out, command), results
+
+
+def plug_in(paths: Sequence[Path]) -> None:
+    """Load files with levels of one's own.
+
+    Raises:
+        RequestError: one cannot be loaded, adds nothing, or takes a name that exists.
+    """
+    for path in paths:
+        plugins.load(path)
+
+
+def check(paths: Sequence[Path]) -> int:
+    """Hold every level that plug-ins add against what a level has to be; print it; return the exit code."""
+    from recipebench.benchmarks import conformance
+
+    console, failed = _console(), 0
+    for path in paths:
+        plugin = plugins.load(path)
+        console.print(f"{plugin.name}, SHA-256 {plugin.sha256}", markup=False)
+        for axis, name in plugin.levels:
+            report = conformance.check(axis, name)
+            failed += bool(report.problems)
+            console.print(str(report), markup=False)
+    return 1 if failed else 0
 
 
 def existing_store(path: Path) -> Store:
@@ -245,8 +293,9 @@ def existing_store(path: Path) -> Store:
     return store
 
 
-def list_levels(what: str | None) -> None:
+def list_levels(what: str | None, plugin: Sequence[Path] = ()) -> None:
     """Print levels with summaries, defaults and sources."""
+    plug_in(plugin)
     console = _console()
     for name in [what] if what else [*LISTS, "suites"]:
         console.print(_table(LIST_COLUMNS, rows_of(name), title=name))
@@ -262,20 +311,27 @@ def rows_of(what: str) -> list[tuple[str, ...]]:
         return _suite_rows()
     if what not in LISTS:
         raise RequestError(unknown("list", what, [*LISTS, "suites"]))
-    return _level_rows(LISTS[what])
+    return _level_rows(what.removesuffix("s") if what == "models" else what, LISTS[what])
 
 
-def _level_rows(catalog: Catalog) -> list[tuple[str, ...]]:
+def _level_rows(axis: str, catalog: Catalog) -> list[tuple[str, ...]]:
     return [
         (
             level.name,
             level.summary,
             level.formula,
             ", ".join(f"{p.name} {_plain(p.default)}" for p in level.parameters),
-            level.source,
+            _source(axis, level),
         )
         for level in catalog.values()
     ]
+
+
+def _source(axis: str, level: Level) -> str:
+    """Return where a level comes from, plug-in and its hash included."""
+    name = level.name
+    plugin = next((p for p in plugins.loaded() if (axis, name) in p.levels), None)
+    return f"{level.source}; {plugin.name}, SHA-256 {plugin.sha256[:16]}…" if plugin else level.source
 
 
 def _plain(value: object) -> str:
@@ -343,13 +399,16 @@ def sparkline(values: Sequence[float]) -> str:
     return "".join("?" if place is None else bars[round(place * (len(bars) - 1))] for place in places)
 
 
-def export(prefix: str, path: Path, data_dir: Path | None, out: Path, at: str) -> None:
+def export(
+    prefix: str, path: Path, data_dir: Path | None, out: Path, at: str, plugin: Sequence[Path] = ()
+) -> None:
     """Train a cell again, alone, and write its weights.
 
     Raises:
         RequestError: there is no such cell, it has no weights, or `out` or `at` is wrong.
         WorkerError: training failed this time.
     """
+    plug_in(plugin)
     moments = ("start", "end", "best")
     if at not in moments:
         raise RequestError(unknown("moment", at, moments))
@@ -380,8 +439,16 @@ def _refuse_without_weights(record: Mapping[Any, Any], at: str) -> None:
         raise RequestError(f"{record['cell_id']} cannot be trained here: {reason}.")
 
 
-def verify(source: str, path: Path, sample: str, data_dir: Path | None, workers: int | None) -> int:
+def verify(
+    source: str,
+    path: Path,
+    sample: str,
+    data_dir: Path | None,
+    workers: int | None,
+    plugin: Sequence[Path] = (),
+) -> int:
     """Train a sample of stored cells again, each alone, and compare the bits; return the exit code."""
+    plug_in(plugin)
     suite, store = load_suite(source), existing_store(path)
     done = store.cached()
     cells = [cell for cell in expand(suite) if cell.id in done and unavailable(cell.device) is None]

@@ -1,7 +1,8 @@
 """A worker process: reads packs as lines of JSON, trains them with one thread, writes what was measured.
 
 Run as `python -m recipebench.benchmarks.worker`; the executor starts it. Lines on standard input are
-requests: `{cells, data_dir}`, and `weights: {at, out}` where the weights of the one cell are wanted.
+requests: `{cells, data_dir, plugins}`, and `weights: {at, out}` where the weights of the one cell are
+wanted. Plug-ins come with their SHA-256: one that has changed since the run began is refused.
 Messages go to the descriptor that was standard output, which nothing else can write to.
 When standard input closes, because the parent is gone, the process ends at once.
 """
@@ -63,9 +64,12 @@ def _sender() -> Send:
 
 
 def _serve(request: dict[str, Any], send: Send) -> None:
+    from recipebench import plugins
     from recipebench.benchmarks.cells import Cell
 
     try:
+        for plugin in request.get("plugins", []):
+            plugins.load(**plugin)
         cells = [Cell.from_json(cell) for cell in request["cells"]]
         data_dir = Path(request["data_dir"]) if request["data_dir"] else None
         with warnings.catch_warnings():

@@ -256,3 +256,6 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "perceptron": perceptron,
 }
 """Every loss by name: a function of (outputs, targets, **hyper-parameters) that returns (batch,)."""
+
+END_TO_END = frozenset(LOSSES)
+"""Losses that give a sample the same bits in whatever batch, so that one call can serve many modules."""

@@ -64,6 +64,7 @@ def layer_widths(model: Choice) -> tuple[int, ...]:
     """
     given = model.parameters
     hidden, units = given.get("hidden", ()), given.get("units")
+    hidden = (hidden,) if isinstance(hidden, int) else hidden
     assert isinstance(hidden, tuple)
     if isinstance(units, int):
         return (units,)

@@ -279,5 +279,5 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 }
 """Every optimizer by name: a factory of (parameters, **hyper-parameters)."""
 
-ELEMENTWISE = frozenset(OPTIMIZERS)
+ELEMENTWISE = set(OPTIMIZERS)
 """Optimizers whose step treats every number by itself, so that one step can serve many modules."""

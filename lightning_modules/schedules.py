@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from torch.optim import Optimizer
@@ -56,6 +56,33 @@ def make_scheduler(
         options = dict(choice.parameters)
         return ReduceLROnPlateau(optimizer, mode="min", threshold=PLATEAU_THRESHOLD, **options)  # type: ignore[arg-type]
     return LambdaLR(optimizer, partial(_factor, choice, epochs))
+
+
+def make_scheduler_of_groups(
+    choices: Sequence[Choice], optimizer: Optimizer, epochs: int
+) -> LRScheduler | None:
+    """Return a torch scheduler that gives every parameter group a schedule of its own.
+
+    Each group's rate is the very float that `make_scheduler` would set.
+
+    Args:
+        choices: a level of the catalog's schedules for each group; none that follows measurements.
+        optimizer: whose learning rates are set.
+        epochs: epochs of the run.
+
+    Returns:
+        None where all are `constant`, else `LambdaLR` over the levels' rules.
+
+    Raises:
+        RequestError: a schedule has no rate for some epoch.
+        KeyError: a schedule is not a rule of the epoch.
+    """
+    for choice in choices:
+        if problem := schedule_problem(choice, epochs):
+            raise RequestError(problem)
+    if all(choice.name == "constant" for choice in choices):
+        return None
+    return LambdaLR(optimizer, [partial(_factor, choice, epochs) for choice in choices])
 
 
 def _factor(choice: Choice, epochs: int, passed: int) -> float:

@@ -9,7 +9,7 @@ Example:
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from recipebench.benchmarks.results import Results
     from recipebench.benchmarks.suite import Suite
 
+Plugins = str | Path | Sequence[str | Path] | None
+"""A file with levels of one's own, several, or none."""
+
 __version__ = "0.1.0"
-__all__ = ["RequestError", "export", "list", "load", "report", "run"]
+__all__ = ["RequestError", "check", "export", "list", "load", "report", "run"]
 
 
 def _ask_for_exact_matrix_products() -> None:
@@ -51,6 +54,7 @@ def run(
     seeds: int | None = None,
     skip_unavailable: bool = False,
     mix: bool = False,
+    plugin: Plugins = None,
     quiet: bool = False,
 ) -> pd.DataFrame:
     """Train what a store lacks of a suite, write the report, and return the records.
@@ -67,6 +71,7 @@ def run(
         seeds: seeds 0 … seeds - 1 in place of the suite's.
         skip_unavailable: leave devices and data that cannot be had out of the plan.
         mix: reuse records of another torch version or class of processor.
+        plugin: a file with levels of one's own, or several; they stay known in this process.
         quiet: show no progress.
 
     Returns:
@@ -90,12 +95,17 @@ def run(
         seeds=seeds,
         skip_unavailable=skip_unavailable,
         mix=mix,
+        plugin=_paths(plugin),
     )
     return verbs.run_and_report(request, Console(quiet=quiet, highlight=False)).records
 
 
-def load(store: str | Path, suite: str | Path | Mapping[str, object] | Suite) -> Results:
+def load(
+    store: str | Path, suite: str | Path | Mapping[str, object] | Suite, *, plugin: Plugins = None
+) -> Results:
     """Return the tidy frames of a suite, `.records` and `.history`, from a store; needs no torch.
+
+    `plugin` names a file with levels of one's own, or several.
 
     Raises:
         RequestError: there is no store, or the suite is not known.
@@ -104,6 +114,7 @@ def load(store: str | Path, suite: str | Path | Mapping[str, object] | Suite) ->
     from recipebench.benchmarks.results import collect
     from recipebench.benchmarks.suite import load_suite
 
+    verbs.plug_in(_paths(plugin))
     return collect(load_suite(suite), verbs.existing_store(Path(store)))
 
 
@@ -112,19 +123,44 @@ def report(
     *,
     store: str | Path = "runs",
     out: str | Path | None = None,
+    plugin: Plugins = None,
 ) -> Path:
     """Write the report of a suite from a store and return the path of its page; needs no torch.
+
+    `plugin` names a file with levels of one's own, or several.
 
     Raises:
         RequestError: there is no store, or the suite is not known.
     """
     from recipebench.benchmarks import verbs
 
-    return verbs.report_of(suite, Path(store), _path(out))[0]
+    return verbs.report_of(suite, Path(store), _path(out), plugin=_paths(plugin))[0]
 
 
-def list(what: str) -> pd.DataFrame:
+def check(plugin: Plugins) -> pd.DataFrame:
+    """Hold every level of a plug-in against what a level has to be: one row a finding.
+
+    Returns:
+        Columns `axis`, `level`, `check`, `problem`: what was expected and what came, in a sentence; empty
+        where all is as it should be.
+
+    Raises:
+        RequestError: the file cannot be loaded, or adds nothing.
+    """
+    import pandas as pd
+
+    from recipebench import plugins
+    from recipebench.benchmarks import conformance
+
+    levels = [level for path in _paths(plugin) for level in plugins.load(path).levels]
+    rows = [row for axis, name in levels for row in conformance.check(axis, name).rows()]
+    return pd.DataFrame(rows, columns=["axis", "level", "check", "problem"])
+
+
+def list(what: str, *, plugin: Plugins = None) -> pd.DataFrame:
     """Return the levels of a factor (or `data`, `models`, `suites`) with summaries, defaults and sources.
+
+    `plugin` names a file with levels of one's own, or several.
 
     Raises:
         RequestError: there is no such factor.
@@ -133,6 +169,7 @@ def list(what: str) -> pd.DataFrame:
 
     from recipebench.benchmarks import verbs
 
+    verbs.plug_in(_paths(plugin))
     return pd.DataFrame(verbs.rows_of(what), columns=[*verbs.LIST_COLUMNS])
 
 
@@ -160,6 +197,12 @@ def export(
 
     verbs.export(cell, Path(store), _path(data_dir), Path(out), at)
     return Path(out)
+
+
+def _paths(plugin: Plugins) -> tuple[Path, ...]:
+    if plugin is None:
+        return ()
+    return (Path(plugin),) if isinstance(plugin, str | Path) else tuple(map(Path, plugin))
 
 
 def _path(path: str | Path | None) -> Path | None:

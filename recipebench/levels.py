@@ -171,6 +171,10 @@ class Catalog(Mapping[str, Level]):
             raise RequestError(f"{self.kind} {level.name!r} exists already; choose another name.")
         self._levels[level.name] = level
 
+    def restore(self, levels: Mapping[str, Level]) -> None:
+        """Have exactly the levels of another moment again, as when a plug-in is taken out."""
+        self._levels = dict(levels)
+
     def choose(self, spec: object) -> Choice:
         """Turn what a person wrote, `name` or `{name: {hyper-parameter: value}}`, into a `Choice`.
 
@@ -196,6 +200,9 @@ class Catalog(Mapping[str, Level]):
                 f"{self.kind} {name}: expected hyper-parameters as a mapping, got {_show(given)}."
             )
         return Choice(name, self._levels[name].fill(given, f"{self.kind} {name}"))
+
+    def __repr__(self) -> str:
+        return f"Catalog({self.kind!r})"
 
     def __getitem__(self, name: str) -> Level:
         return self._levels[name]

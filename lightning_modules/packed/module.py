@@ -10,10 +10,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from recipebench.lightning_modules import regularizers
-from recipebench.lightning_modules.optimizers import ELEMENTWISE, OPTIMIZERS
+from recipebench.lightning_modules.losses import END_TO_END
+from recipebench.lightning_modules.optimizers import OPTIMIZERS
 from recipebench.lightning_modules.packed.base import altered, stacked
 from recipebench.lightning_modules.packed.layers import Inputs, layer_obstacle, pack_layer
-from recipebench.lightning_modules.packed.optimizers import Slice, pack_optimizers
+from recipebench.lightning_modules.packed.optimizers import Slice
+from recipebench.lightning_modules.packed.own_levels import (
+    add_penalty_gradients,
+    member_losses,
+    member_optimizers,
+)
 from recipebench.lightning_modules.packed.stack import ParameterStack
 from recipebench.lightning_modules.supervised import SupervisedModule
 
@@ -42,8 +48,6 @@ def obstacle(module: LightningModule) -> str | None:
     for name, layer in module.network.named_children():
         if reason := layer_obstacle(layer):
             return f"layer {name} ({type(layer).__name__}) {reason}"
-    if module.optimizer.name not in ELEMENTWISE:
-        return f"optimizer {module.optimizer.name} is not known to be element-wise"
     return _parameter_obstacle(module)
 
 
@@ -111,8 +115,8 @@ class PackedModule(LightningModule):
         self.validation_losses: dict[int, float] = {}
 
     def configure_optimizers(self) -> list[Optimizer]:
-        """Return stock optimizers over slices of the stack."""
-        self._slices = pack_optimizers(self.stack, self.members, OPTIMIZERS, self.trainer.max_epochs or 1)
+        """Return the optimizers over slices of the stack."""
+        self._slices = member_optimizers(self.stack, self.members, OPTIMIZERS, self.trainer.max_epochs or 1)
         return [part.optimizer for part in self._slices]
 
     def on_train_epoch_end(self) -> None:
@@ -122,7 +126,7 @@ class PackedModule(LightningModule):
 
     def learning_rates(self) -> list[float | None]:
         """Return the learning rate of every member in this epoch."""
-        return [part.rate for part in self._slices for _ in part.members]
+        return [rate for part in self._slices for rate in part.rates]
 
     def finite(self) -> Tensor:
         """Return for each member whether all its parameters are finite: (K,) bool."""
@@ -158,6 +162,8 @@ class PackedModule(LightningModule):
     def _losses(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the losses, (K, batch), and the gradient of each member's mean loss by its outputs."""
         rows = outputs.shape[1]
+        if self.members[0].loss.name not in END_TO_END:
+            return member_losses(self.members, outputs, targets)
         with torch.enable_grad():
             leaf = outputs.flatten(0, 1).detach().requires_grad_()
             losses = self.members[0].losses(leaf, targets.flatten(0, 1))
@@ -169,6 +175,9 @@ class PackedModule(LightningModule):
         values = torch.zeros(len(self.members))
         for k in self._penalized:
             member = self.members[k]
+            if member.regularizer.name not in regularizers.PENALTY_GRADIENTS:
+                values[k] = add_penalty_gradients(self.stack, member, k)
+                continue
             values[k] = member.penalty()
             gradient = regularizers.PENALTY_GRADIENTS[member.regularizer.name]
             for layer in self.layers:

@@ -25,11 +25,16 @@ from recipebench.benchmarks.suite import load_suite
 from recipebench.benchmarks.training import plain_module, train, why_alone
 from recipebench.benchmarks.worker import measure
 from recipebench.lightning_modules import ACTIVATIONS, MLP
+from recipebench.lightning_modules.packed.vector_optimizers import VectorOptimizer
 from recipebench.seeds import seed_for
 
 OPTIMIZERS = ["sgd", {"momentum": {"lr": 0.4}}, "rmsprop", "adam"]
 PENALTIES = ["none", "l1", "l2", "weight_decay", {"early_stopping": {"patience": 1}}]
 SCHEDULES = ["constant", "inverse_time", "root", {"plateau": {"patience": 0}}, "cosine"]
+STEPPED = [
+    *("sgd", "momentum", "momentum_averaged", "momentum_velocity", "nesterov"),
+    *("adagrad", "rmsprop", "adam", "adamw"),
+]
 REGRESSION = [{"synthetic_regression": {"n": 150}}]
 
 SUITES: dict[str, dict[str, Any]] = {
@@ -66,6 +71,15 @@ SUITES: dict[str, dict[str, Any]] = {
         "regularizer": ["batch_norm"],
     },
     "logistic_regression": {"model": ["logistic_regression"], "data": ["moons"]},
+    "rates": {"optimizer": [{name: {"lr": lr}} for name in STEPPED for lr in (0.002, 0.03)]},
+    "rates_and_schedules": {
+        "optimizer": [
+            *({"momentum": {"lr": lr, "momentum": kept}} for lr, kept in [(0.4, 0.5), (0.2, 0.0)]),
+            *({"adam": {"lr": lr, "beta1": beta1}} for lr, beta1 in [(0.01, 0.9), (0.05, 0.0)]),
+        ],
+        "regularizer": ["none", "weight_decay"],
+        "schedule": ["cosine", {"plateau": {"patience": 0}}],
+    },
 }
 
 
@@ -124,6 +138,25 @@ def test_a_cell_has_the_same_bits_alone_and_in_any_pack(name: str, size: int) ->
     for pack in packs:
         for cell_id, rows in rows_of(pack).items():
             assert rows == alone[cell_id]
+
+
+@pytest.mark.parametrize("size", [2, 7, 32])
+@pytest.mark.parametrize("name", ["rates", "rates_and_schedules"])
+def test_a_cell_has_the_same_bits_alone_and_beside_others_with_its_optimizer_at_other_rates(
+    name: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined: list[VectorOptimizer] = []
+    read_options = VectorOptimizer.read_options
+    monkeypatch.setattr(
+        VectorOptimizer, "read_options", lambda form: joined.append(form) or read_options(form)
+    )
+    cells = sorted(cells_of(name), key=lambda cell: (cell.optimizer.name, cell.schedule.name, cell.seed))
+
+    for start in range(0, len(cells), size):
+        for cell_id, rows in rows_of(cells[start : start + size]).items():
+            assert rows == trained_alone(name)[cell_id]
+
+    assert len({type(form) for form in joined}) == {"rates": 6, "rates_and_schedules": 2}[name]
 
 
 @pytest.mark.parametrize("name", ["penalties", "regression"])
