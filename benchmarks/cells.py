@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 from recipebench.benchmarks.combinations import (
     CATALOGS,
     RECIPE,
     WITHOUT_SAMPLES,
+    Combination,
     Inputs,
     LastBatch,
     Sampling,
@@ -238,7 +239,9 @@ def cell_id(cell: Cell) -> str:
 
 
 def expand(suite: Suite) -> Iterator[Cell]:
-    """Yield every planned cell once: data and recipes in the suite's order, then devices, seeds innermost.
+    """Yield the cells of recipes without ranges, in the suite's order, then devices, seeds innermost.
+
+    What a suite plans beyond them depends on what searches find; see `agenda`.
 
     Args:
         suite: a validated suite.
@@ -251,16 +254,28 @@ def expand(suite: Suite) -> Iterator[Cell]:
         >>> sum(1 for _ in expand(load_suite("core")))
         3000
     """
-    hashes: dict[str, str] = {}
     for combination in cross(suite):
-        choices: dict[str, Any] = {factor: combination.level(factor) for factor in CATALOGS}
-        content = canonical_json(_choice_to_json("data", combination.data))
-        if content not in hashes:
-            hashes[content] = data_sha256(combination.data)
-        settings = vars(combination.settings)
-        for device in suite.device:
-            for seed in suite.seeds:
-                yield Cell(**choices, **settings, device=device, seed=seed, data_sha256=hashes[content])
+        if not combination.ranges:
+            for device in suite.device:
+                yield from cells_of(combination, device, suite.seeds)
+
+
+def cells_of(combination: Combination, device: str, seeds: Iterable[int]) -> Iterator[Cell]:
+    """Yield the cells of a recipe without ranges on one device, one a seed.
+
+    Raises:
+        RequestError: the data set's content is not known.
+    """
+    choices: dict[str, Any] = {factor: combination.level(factor) for factor in CATALOGS}
+    content = _content(combination.data.name, tuple(combination.data.parameters.items()))
+    settings = vars(combination.settings)
+    for seed in seeds:
+        yield Cell(**choices, **settings, device=device, seed=seed, data_sha256=content)
+
+
+@lru_cache(maxsize=1024)
+def _content(name: str, parameters: tuple[tuple[str, Value], ...]) -> str:
+    return data_sha256(Choice(name, dict(parameters)))
 
 
 def canonical_json(value: object) -> str:

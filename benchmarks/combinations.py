@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
+from recipebench.benchmarks.ranges import Tune, value_of
 from recipebench.benchmarks.suite_file import KeyPath
 from recipebench.datamodules.catalog import AUGMENTATIONS, DATA, split_sizes
 from recipebench.errors import RequestError
-from recipebench.levels import Catalog, Choice, Value
+from recipebench.levels import Catalog, Choice, Tuned, Value
 from recipebench.lightning_modules.catalog import FACTORS
 from recipebench.lightning_modules.model_catalog import MODELS
 from recipebench.plugins import ON_CHANGE
@@ -57,13 +58,13 @@ class LevelSpec:
     """A level as a suite names it: with the hyper-parameters that are given, checked, and no others."""
 
     name: str
-    given: Mapping[str, Value]
+    given: Mapping[str, Value | Tune]
 
     def matches(self, choice: Choice | None) -> bool:
         """Whether a choice has this name and the given hyper-parameters, whatever its others are."""
         if choice is None or choice.name != self.name:
             return False
-        return all(choice.parameters.get(key) == value for key, value in self.given.items())
+        return all(value_of(choice, key) == value for key, value in self.given.items())
 
 
 @dataclass(frozen=True)
@@ -128,11 +129,40 @@ class Combination:
         choice: Choice | None = getattr(self, factor)
         return choice
 
+    @property
+    def ranges(self) -> dict[str, Tune]:
+        """The hyper-parameters that are to be chosen, as `<factor>.<hyper-parameter>`."""
+        tuned = {f: choice for f in RECIPE if isinstance(choice := self.level(f), Tuned)}
+        return {f"{f}.{name}": tune for f, choice in tuned.items() for name, tune in choice.ranges.items()}
+
+    def settled(self, values: Mapping[str, float]) -> Combination:
+        """Return the combination with a value for each of its `ranges`."""
+        levels: dict[str, Any] = {}
+        for factor in RECIPE:
+            choice = self.level(factor)
+            if isinstance(choice, Tuned):
+                mine = {name: values[f"{factor}.{name}"] for name in choice.ranges}
+                levels[factor] = CATALOGS[factor].choose({choice.name: {**choice.parameters, **mine}})
+        return replace(self, **levels)
+
+    def corners(self) -> list[Combination]:
+        """Return itself, or with the lowest and with the highest values of its ranges."""
+        ranges = self.ranges
+        if not ranges:
+            return [self]
+        ends = ({name: getattr(r.axis, end) for name, r in ranges.items()} for end in ("low", "high"))
+        return [self.settled(values) for values in ends]
+
     def key(self) -> tuple[object, ...]:
         """Return what tells this combination from others, hashable."""
         choices = [self.level(factor) for factor in CATALOGS]
-        named = [c and (c.name, tuple(sorted(c.parameters.items()))) for c in choices]
-        return (*named, self.settings)
+        return (*(choice and key_of(choice) for choice in choices), self.settings)
+
+
+def key_of(choice: Choice) -> tuple[object, ...]:
+    """Return what tells a level from others, hashable."""
+    ranges = choice.ranges if isinstance(choice, Tuned) else {}
+    return (choice.name, tuple(sorted(choice.parameters.items())), tuple(sorted(ranges.items())))
 
 
 Axes = Mapping[str, tuple[object, ...]]

@@ -20,9 +20,12 @@ from recipebench.benchmarks.combinations import (
     MisplacedError,
     Settings,
     at,
+    key_of,
     training_samples,
 )
 from recipebench.benchmarks.misfits import fits, left_out
+from recipebench.benchmarks.ranges import Tune, check_design, choose, value_of
+from recipebench.benchmarks.suite_file import KeyPath
 from recipebench.datamodules.catalog import facts_of
 from recipebench.levels import Choice
 from recipebench.lightning_modules.catalog import DEFAULT_LOSS, DEFAULTS
@@ -62,7 +65,9 @@ def cross(plan: Plan) -> Iterator[Combination]:
             if key in seen or any(matches(rule, combination) for rule in plan.exclude):
                 continue
             seen.add(key)
-            if fits(block, combination):
+            if combination.ranges:
+                at(block.path, partial(check_design, combination.ranges))
+            if all(fits(block, corner) for corner in combination.corners()):
                 yield combination
 
 
@@ -79,7 +84,7 @@ def check_plan(plan: Plan) -> None:
     for block in blocks:
         hits = [(_rules_hit(plan.exclude, c), c) for c in _combinations(block, plan.settings_for)]
         unmatched.difference_update(*(hit for hit, _ in hits))
-        empty += [block.path] if all(hit or left_out(block, c) for hit, c in hits) else []
+        empty += [block.path] if all(hit or left_out(block, c.corners()[0]) for hit, c in hits) else []
     for i in sorted(unmatched):
         raise MisplacedError(("exclude", i), _unmatched(plan, plan.exclude[i]))
     for path in empty:
@@ -87,6 +92,44 @@ def check_plan(plan: Plan) -> None:
         raise MisplacedError(path, f"expected at least one cell, but none is left: {reason}.")
     for _ in cross(plan):
         pass
+
+
+def ranges_of(block: Block) -> Iterator[tuple[KeyPath, str, tuple[str, ...], Tune]]:
+    """Yield every range of a block: its place, whose it is, with what it is tuned together, itself."""
+    for axis, values in block.axes.items():
+        for i, value in enumerate(values):
+            if isinstance(value, Tune):
+                yield (*block.place(axis), i), axis, (axis,), value
+            elif isinstance(value, LevelSpec):
+                tuned = {name: given for name, given in value.given.items() if isinstance(given, Tune)}
+                for name, tune in tuned.items():
+                    owner = f"{axis} {value.name}: {name}"
+                    yield (*block.place(axis), i, value.name, name), owner, tuple(sorted(tuned)), tune
+
+
+def check_fair(blocks: list[Block]) -> None:
+    """Refuse unequal efforts, and several spaces of one level.
+
+    Raises:
+        MisplacedError: at the range that differs from the first one.
+    """
+    found = [entry for block in blocks for entry in ranges_of(block)]
+    _, first, _, usual = found[0]
+    spaces: dict[tuple[str, tuple[str, ...]], Tune] = {}
+    for path, owner, together, tune in found:
+        if tune.effort != usual.effort:
+            raise MisplacedError(
+                path,
+                f"expected as many trials, searched alike, as for {first} ({_effort(usual)}), got "
+                f"{_effort(tune)}: whoever may try more looks better.",
+            )
+        if spaces.setdefault((owner, together), tune) != tune:
+            raise MisplacedError(path, f"expected one range of {owner} for the whole suite, got two.")
+
+
+def _effort(tune: Tune) -> str:
+    trials, method, rounds = tune.effort
+    return f"{trials} by {method}" + (f" in {rounds} rounds" if rounds > 1 else "")
 
 
 def _rules_hit(rules: tuple[Axes, ...], combination: Combination) -> set[int]:
@@ -106,7 +149,8 @@ def _has(combination: Combination, axis: str, wanted: tuple[object, ...]) -> boo
         return getattr(combination.settings, axis) in wanted
     factor, _, name = axis.partition(".")
     choice = combination.level(factor)
-    return choice is not None and name in choice.parameters and choice.parameters[name] in wanted
+    value = choice and value_of(choice, name)
+    return value is not None and value in wanted
 
 
 def _unmatched(plan: Plan, rule: Axes) -> str:
@@ -158,10 +202,10 @@ def _choices(block: Block, factor: str) -> list[Choice]:
         assert isinstance(spec, LevelSpec)
         crossed = _crossed(block, factor, spec)
         for values in itertools.product(*crossed.values()):
-            given = {**spec.given, **dict(zip(crossed, values, strict=True))}
+            given: dict[str, Any] = {**spec.given, **dict(zip(crossed, values, strict=True))}
             path = (*block.path, f"{factor}.{next(iter(crossed))}") if crossed else block.path
-            choice = at(path, partial(CATALOGS[factor].choose, {spec.name: given}))
-            found.setdefault((choice.name, *choice.parameters.items()), choice)
+            choice = at(path, partial(choose, CATALOGS[factor], spec.name, given))
+            found.setdefault(key_of(choice), choice)
     return list(found.values())
 
 

@@ -26,7 +26,7 @@ class ProgressView:
 
     def __init__(self, plan: Plan, console: Console) -> None:
         self._console = console
-        self._total = sum(len(pack.cells) for pack in plan.packs)
+        self._total = sum(len(pack.cells) for pack in plan.packs) + plan.agenda.to_come
         self._done = 0
         self._credit: dict[Pack, float] = {}
         self._started = self._spoke = time.monotonic()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from recipebench.benchmarks.cells import Cell, expand
+from recipebench.benchmarks.agenda import Agenda, Planned, agenda
+from recipebench.benchmarks.cells import Cell
 from recipebench.benchmarks.combinations import CATALOGS
 from recipebench.benchmarks.devices import unavailable
 from recipebench.benchmarks.records import (
@@ -57,29 +58,51 @@ def closing_line(counts: dict[str, int]) -> str:
     return f"planned {sum(counts.values())} = {parts}"
 
 
-def collect(suite: Suite, store: Store, cells: Sequence[Cell] | None = None) -> Results:
+def collect(suite: Suite, store: Store, plan: Agenda | None = None) -> Results:
     """Look up the planned cells of a suite in a store; those that it lacks become `missing` rows.
 
     Args:
         suite: the suite.
         store: where its cells were trained, perhaps for other suites too.
-        cells: the plan, if it is not all of the suite.
+        plan: what is planned, if it is not all of the suite.
     """
     import pandas as pd
 
-    planned = list(expand(suite)) if cells is None else list(cells)
-    ids = [cell.id for cell in planned]
-    found = store.records(ids)
+    plan = plan or agenda(suite, store)
+    rows = {row.id: row for row in plan.planned}
+    found = store.records([name for name, row in rows.items() if row.open is None])
     known = set(found["cell_id"])
-    absent = [not_trained(c, "missing", _why_missing(c), _NO_BUILD) for c in planned if c.id not in known]
+    absent = [_missing(row) for name, row in rows.items() if name not in known]
     records = found
     if absent:
-        rows = to_frame(table_from_rows(absent, {}))
-        records = rows if found.empty else pd.concat([found, rows], ignore_index=True)
-    records = records.set_index("cell_id").loc[ids].reset_index()
+        frame = to_frame(table_from_rows(absent, {}))
+        records = frame if found.empty else pd.concat([found, frame], ignore_index=True)
+    records = records.set_index("cell_id").loc[[row.id for row in plan.planned]].reset_index()
     records = records.drop(columns=[name for name in KEPT_BACK if name in records])
     records.insert(1, "suite", suite.name)
-    return Results(records[_in_order(list(records.columns))], _with_scores(store.history(ids), planned))
+    if suite.tuned():
+        records = pd.concat([records, _places(plan)], axis=1)
+    history = store.history([cell.id for cell in plan.cells])
+    return Results(records[_in_order(list(records.columns))], _with_scores(history, plan.cells))
+
+
+def _missing(row: Planned) -> dict[str, Any]:
+    """Return the record of a row that the store lacks; of an open one without the tuned values."""
+    record = not_trained(row.cell, "missing", row.open or _why_missing(row.cell), _NO_BUILD)
+    open_values = row.course.search.combination.ranges if row.open and row.course else ()
+    return record | {"cell_id": row.id} | dict.fromkeys(open_values)
+
+
+def _places(plan: Agenda) -> pd.DataFrame:
+    """Return the columns that say what each row is there for."""
+    import pandas as pd
+
+    rows = [row.columns(plan.chosen) for row in plan.planned]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    types = {"trial": "Int64", "chosen": "boolean"}
+    return pd.DataFrame(
+        {n: pd.Series([row.get(n) for row in rows], dtype=types.get(n, "str")) for n in names}
+    )
 
 
 def _with_scores(history: pd.DataFrame, planned: Sequence[Cell]) -> pd.DataFrame:
@@ -105,6 +128,10 @@ _RUN = (
     "sampling",
     "device",
     "seed",
+    "role",
+    "search",
+    "trial",
+    "chosen",
     "status",
     "reason",
     "parameters",

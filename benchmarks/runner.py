@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numbers
 import struct
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recipebench.benchmarks import packs as packing
-from recipebench.benchmarks.cells import Cell, expand
+from recipebench.benchmarks.agenda import Agenda, agenda
+from recipebench.benchmarks.cells import Cell
 from recipebench.benchmarks.devices import unavailable
 from recipebench.benchmarks.environment import build, describe, usable_cores
 from recipebench.benchmarks.executor import Event, LocalExecutor
@@ -60,17 +61,22 @@ class Options:
 
 @dataclass(frozen=True)
 class Selection:
-    """The cells of a suite that a run is about; their data are here.
+    """What a run is about; the data are here.
 
     Args:
         suite: the validated suite.
-        cells: every planned cell.
-        left_out: what `skip_unavailable` took out of the plan, in words.
+        agenda: everything that is planned.
+        left_out: data sets and devices that `skip_unavailable` took out of the plan, with the reason.
     """
 
     suite: Suite
-    cells: tuple[Cell, ...]
-    left_out: tuple[str, ...] = ()
+    agenda: Agenda
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """Every planned cell that is known."""
+        return self.agenda.cells
 
 
 @dataclass(frozen=True)
@@ -79,10 +85,10 @@ class Plan(Selection):
 
     Args:
         suite: the validated suite.
-        cells: every planned cell.
-        left_out: what `skip_unavailable` took out of the plan, in words.
+        agenda: everything that is planned.
+        left_out: data sets and devices that `skip_unavailable` took out of the plan, with the reason.
         cached: ids of cells that the store has already.
-        packs: what is to be trained.
+        packs: what is to be trained now; what waits for a choice follows.
     """
 
     cached: frozenset[str] = frozenset()
@@ -101,17 +107,22 @@ def select(suite: Suite, store: Store, options: Options, *, fetch: bool = True) 
     Raises:
         RequestError: data cannot be had, or nothing is left.
     """
-    cells = tuple(expand(suite))
-    cached = store.cached()
-    todo = [cell for cell in cells if cell.id not in cached]
+    plan, cached = agenda(suite, store), store.cached()
+    todo = [cell for cell in plan.cells if cell.id not in cached]
     devices = {device: unavailable(device) for device in dict.fromkeys(cell.device for cell in todo)}
     left_out = {name: why for name, why in devices.items() if why and options.skip_unavailable}
     if fetch:
         left_out |= _fetch([cell for cell in todo if devices[cell.device] is None], options)
-    kept = tuple(c for c in cells if c.id in cached or not _needs(c) & set(left_out))
-    if not kept:
+    kept = _without(plan, left_out, cached)
+    if not kept.planned:
         raise RequestError(f"Nothing is left to train: {' '.join(left_out.values())}")
-    return Selection(suite, kept, tuple(left_out.values()))
+    return Selection(suite, kept, left_out)
+
+
+def _without(plan: Agenda, left_out: Mapping[str, str], cached: Mapping[str, str]) -> Agenda:
+    """Return what is planned without the cells that need what cannot be had and are not done already."""
+    kept = tuple(row for row in plan.planned if row.id in cached or not _needs(row.cell) & set(left_out))
+    return replace(plan, planned=kept)
 
 
 def _needs(cell: Cell) -> set[str]:
@@ -149,10 +160,21 @@ def make_plan(selection: Selection, store: Store, options: Options, *, ask_why_a
     done = frozenset(cell.id for cell in selection.cells if cell.id in cached)
     if not options.mix:
         _refuse_other_builds(store, done)
-    todo = [cell for cell in selection.cells if cell.id not in done and unavailable(cell.device) is None]
+    todo = [cell for cell in selection.cells if cell.id not in done]
+    packs = _packed(todo, options, ask_why_alone=ask_why_alone)
+    return Plan(selection.suite, selection.agenda, selection.left_out, done, packs)
+
+
+def packs_to_come(plan: Plan, options: Options) -> tuple[Pack, ...]:
+    """Return packs of stand-ins for the cells that wait for a choice, to estimate their time."""
+    return _packed([row.cell for row in plan.agenda.planned if row.open is not None], options)
+
+
+def _packed(cells: Sequence[Cell], options: Options, *, ask_why_alone: bool = False) -> tuple[Pack, ...]:
+    """Group the cells that can be trained here into packs."""
+    todo = [cell for cell in cells if unavailable(cell.device) is None]
     obstacles = _obstacles(todo) if ask_why_alone else {}
-    packs = packing.plan(todo, options.pack_size, workers=options.processes, obstacles=obstacles)
-    return Plan(selection.suite, selection.cells, selection.left_out, done, tuple(packs))
+    return tuple(packing.plan(todo, options.pack_size, workers=options.processes, obstacles=obstacles))
 
 
 def _obstacles(cells: Sequence[Cell]) -> dict[str, str]:
@@ -165,6 +187,9 @@ def _obstacles(cells: Sequence[Cell]) -> dict[str, str]:
 def run(plan: Plan, store: Store, options: Options, watch: Watch = lambda event: None) -> Results:
     """Train what a plan lists, write each pack to the store when it is done, and collect the records.
 
+    Where hyper-parameters are tuned, this goes on in stages: the choice of a search whose trials are all
+    done is written to the store before the cells that use it are trained.
+
     The caller holds the store's lock. Interrupting loses only the packs that are being trained.
 
     Args:
@@ -173,13 +198,37 @@ def run(plan: Plan, store: Store, options: Options, watch: Watch = lambda event:
         options: how to run.
         watch: told of every event, for progress.
     """
-    if plan.packs:
+    settled = _settled(plan.suite, plan.agenda, store, plan.left_out)
+    packs = plan.packs if settled is plan.agenda else _packed(_new(settled, store, set()), options)
+    if packs:
         environment = store.begin_run(describe(workers=options.processes, threads=1))
-        with LocalExecutor(min(options.processes, len(plan.packs)), options.data_dir) as executor:
-            for event in executor.run(plan.packs):
-                _keep(event, store, environment)
-                watch(event)
-    return collect(plan.suite, store, plan.cells)
+        processes = options.processes if settled.courses else min(options.processes, len(packs))
+        tried: set[str] = set()
+        with LocalExecutor(processes, options.data_dir) as executor:
+            while packs:
+                for event in executor.run(packs):
+                    _keep(event, store, environment)
+                    watch(event)
+                tried.update(cell.id for pack in packs for cell in pack.cells)
+                if settled.courses:
+                    now = _without(agenda(plan.suite, store), plan.left_out, store.cached())
+                    settled = _settled(plan.suite, now, store, plan.left_out)
+                packs = _packed(_new(settled, store, tried), options) if settled.courses else ()
+    return collect(plan.suite, store, settled)
+
+
+def _settled(suite: Suite, plan: Agenda, store: Store, left_out: Mapping[str, str]) -> Agenda:
+    """Write down the choice of every search that is complete; return what is planned then."""
+    ready = [c for c in plan.courses if c.complete and c.search.id not in plan.chosen]
+    for course in ready:
+        store.keep_choice(course.search.id, course.choice())
+    return _without(agenda(suite, store), left_out, store.cached()) if ready else plan
+
+
+def _new(plan: Agenda, store: Store, tried: Container[str]) -> list[Cell]:
+    """Return the cells that the store lacks and that this run has not tried."""
+    cached = store.cached()
+    return [cell for cell in plan.cells if cell.id not in cached and cell.id not in tried]
 
 
 def _keep(event: Event, store: Store, environment: str) -> None:

@@ -310,6 +310,24 @@ class Space:
         columns = [a.draws(trials, seed=seed, name=n, stage=stage) for n, a in self.axes.items()]
         return tuple(dict(zip(self.axes, row, strict=True)) for row in zip(*columns, strict=True))
 
+    def latin(self, trials: int, *, seed: int = 0, stage: int = 0) -> tuple[Trial, ...]:
+        """Return a Latin hypercube: cut into as many equal parts as trials, each axis has a trial in each.
+
+        Draws leave holes, of which one may hold the optimum; here no gap is wider than two parts. Every
+        axis has a stream of its own; with one axis this is stratified sampling.
+
+        References:
+            McKay, Beckman and Conover, A comparison of three methods for selecting values of input
+            variables, Technometrics 1979.
+        """
+        _count("trials", trials, minimum=1)
+        columns = []
+        for name, axis in self.axes.items():
+            stream = _stream(seed, f"latin {name}", stage)
+            parts = sorted(range(trials), key=[stream.random() for _ in range(trials)].__getitem__)
+            columns.append([axis.at((part + stream.random()) / trials) for part in parts])
+        return tuple(dict(zip(self.axes, row, strict=True)) for row in zip(*columns, strict=True))
+
     def holds(self, trial: Mapping[str, float]) -> bool:
         """Whether a trial lies inside, the ends included."""
         return all(axis.low <= trial[name] <= axis.high for name, axis in self.axes.items())
@@ -432,7 +450,7 @@ def coarse_to_fine(
         seed: of the draws.
         direction: whether `higher` or `lower` scores are better.
         keep: the box is put around so many trials; by default a fifth of `trials`, at least 1.
-        design: `random`, or `grid` with the same number of points on every axis.
+        design: `random`, `latin`, or `grid` with the same number of points on every axis.
 
     Raises:
         RequestError: a value does not fit, or there is not one score a trial.
@@ -452,18 +470,18 @@ def coarse_to_fine(
         Ng, Improving Deep Neural Networks, 3.1; Saito, Deep Learning from Scratch, hyper-parameters.
     """
     _count("rounds", rounds, minimum=1)
-    kept = _count("keep", max(1, trials // 5) if keep is None else keep, minimum=1)
+    _count("keep", 1 if keep is None else keep, minimum=1)
     ranked([], direction)  # refuse a wrong direction before anything is trained
-    box, tried, scored, done = space, list[Trial](), list[float](), list[Round]()
-    for stage in range(rounds):
-        if stage:
-            box = box.narrowed(tried, scored, keep=kept, direction=direction)
-        chosen = _design(box, design, trials, seed, stage)
+    done: list[Round] = []
+    for _ in range(rounds):
+        box, chosen = next_round(
+            space, done, trials=trials, seed=seed, direction=direction, keep=keep, design=design
+        )
         scores = tuple(map(float, evaluate(chosen)))
         if len(scores) != len(chosen):
             raise RequestError(f"evaluate: expected {len(chosen)} scores, got {len(scores)}.")
         done.append(Round(box, chosen, scores))
-        tried, scored = [*tried, *chosen], [*scored, *scores]
+    tried, scored = [t for one in done for t in one.trials], [s for one in done for s in one.scores]
     order = ranked(scored, direction)
     if not order:
         return Search(None, math.nan, {}, tuple(done))
@@ -471,11 +489,42 @@ def coarse_to_fine(
     return Search(best, scored[order[0]], edges(tried, best), tuple(done))
 
 
+def next_round(
+    space: Space,
+    done: Sequence[Round],
+    *,
+    trials: int,
+    seed: int = 0,
+    direction: str = "higher",
+    keep: int | None = None,
+    design: str = "random",
+) -> tuple[Space, tuple[Trial, ...]]:
+    """Return the box and the trials of a search's next round, as `coarse_to_fine` would have them.
+
+    Args:
+        space: where the search began.
+        done: the rounds so far, with their scores.
+        trials: of the round.
+        seed: of the draws.
+        direction: whether `higher` or `lower` scores are better.
+        keep: the box is put around so many trials; by default a fifth of `trials`, at least 1.
+        design: `random`, `latin`, or `grid` with the same number of points on every axis.
+    """
+    box = done[-1].space if done else space
+    if done:
+        tried, scores = [t for one in done for t in one.trials], [s for one in done for s in one.scores]
+        kept = _count("keep", max(1, trials // 5) if keep is None else keep, minimum=1)
+        box = box.narrowed(tried, scores, keep=kept, direction=direction)
+    return box, _design(box, design, trials, seed, len(done))
+
+
 def _design(space: Space, design: str, trials: int, seed: int, stage: int) -> tuple[Trial, ...]:
     if design == "random":
         return space.random(trials, seed=seed, stage=stage)
+    if design == "latin":
+        return space.latin(trials, seed=seed, stage=stage)
     if design != "grid":
-        raise RequestError(unknown("design", design, ("grid", "random")))
+        raise RequestError(unknown("design", design, ("grid", "latin", "random")))
     _count("trials", trials, minimum=1)
     points = round(trials ** (1 / len(space.axes)))
     if points ** len(space.axes) != trials:

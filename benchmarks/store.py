@@ -216,7 +216,7 @@ class Store:
         if not self.path.is_dir():
             raise RequestError(f"The store {self.path} is a file; expected a folder.")
         self._check_identity()
-        for name in ("shards", "environments", "quarantine"):
+        for name in ("shards", "environments", "choices", "quarantine"):
             root, folder = os.path.realpath(self.path), os.path.realpath(self.path / name)
             if not Path(folder).is_relative_to(root):
                 raise RequestError(
@@ -260,7 +260,7 @@ class Store:
         self._check_folder()
         if not self.exists:
             files.write_files({self.path / "store.json": json.dumps(FORMAT).encode() + b"\n"})
-        for name in ("shards", "environments"):
+        for name in ("shards", "environments", "choices"):
             files.make_folder(self.path / name)
 
     def _require_lock(self) -> None:
@@ -333,6 +333,27 @@ class Store:
         return sorted(
             map(self._read_environment, ids), key=lambda e: (e["started"], json.dumps(e, sort_keys=True))
         )
+
+    def choice(self, search: str) -> dict[str, Any] | None:
+        """Return what a search chose, as `keep_choice` was given it; None where it has not yet.
+
+        Raises:
+            RequestError: the file is damaged.
+        """
+        path = self.path / "choices" / f"{search}.json"
+        try:
+            content = files.read_file(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise RequestError(f"The choice {path} cannot be read: {error.strerror}.") from error
+        found: dict[str, Any] | None = _parse_choice(content)
+        if found is None:
+            raise RequestError(
+                f"The choice {path} is damaged: its SHA-256 is not the one that it names. Remove the file: "
+                "the next run chooses again, from the same trials."
+            )
+        return found
 
     def _read_environment(self, environment: str) -> dict[str, Any]:
         path = self.path / "environments" / f"{environment}.json"
@@ -504,6 +525,20 @@ class Store:
         with files.disk_errors(f"write {len(records)} finished cells to the store {self.path}"):
             self._commit(content, packs, replaces=())
 
+    def keep_choice(self, search: str, choice: Mapping[str, Any]) -> None:
+        """Write down what a search chose, before anything is trained with it; a choice is made once.
+
+        Raises:
+            StoreError: the disk is full or broken.
+            ValueError: the search has chosen already.
+        """
+        self._require_lock()
+        if self.choice(search) is not None:
+            raise ValueError(f"Search {search} has chosen already.")
+        path = self.path / "choices" / f"{search}.json"
+        with files.disk_errors(f"write {path}"):
+            files.write_files({path: _choice_bytes(choice)})
+
     def _environment_exists(self, environment: str) -> bool:
         return (self.path / "environments" / f"{environment}.json").is_file()
 
@@ -542,7 +577,7 @@ class Store:
             replaced = {shard_id for shard in sound for shard_id in shard.replaces}
             self._remove(replaced)
             self._quarantine_unfinished({shard.id for shard in sound})
-            for folder in (self.path, self.path / "environments"):
+            for folder in (self.path, self.path / "environments", self.path / "choices"):
                 names = files.list_folder(folder)
                 files.remove_files([folder / name for name in names if _HALF_WRITTEN.fullmatch(name)])
 
@@ -642,6 +677,21 @@ def _marker_bytes(shard: _Shard) -> bytes:
     }
     body = json.dumps(fields, separators=(",", ":")).encode()
     return body + b"\n" + hashlib.sha256(body).hexdigest().encode() + b"\n"
+
+
+def _choice_bytes(choice: Mapping[str, Any]) -> bytes:
+    text = json.dumps(choice, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return json.dumps({"choice": choice, "sha256": digest}, sort_keys=True, indent=1).encode() + b"\n"
+
+
+def _parse_choice(content: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(content)
+        whole = content == _choice_bytes(found["choice"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    return dict(found["choice"]) if whole else None
 
 
 def _parse_marker(shard_id: str, content: bytes) -> _Shard:

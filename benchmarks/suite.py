@@ -33,7 +33,7 @@ from recipebench.benchmarks.combinations import (
     Sampling,
     Settings,
 )
-from recipebench.benchmarks.crossing import check_plan, cross
+from recipebench.benchmarks.crossing import check_fair, check_plan, cross, ranges_of
 from recipebench.benchmarks.records import MAIN_METRIC, METRICS, metric_of
 from recipebench.benchmarks.suite_file import Document, KeyPath, from_mapping, read, show
 from recipebench.datamodules.catalog import facts_of
@@ -99,6 +99,14 @@ class SuiteProtocol(DataProtocol):
         return self
 
 
+class Tuning(_Strict):
+    """How the hyper-parameters that the suite gives ranges are chosen."""
+
+    seeds: Annotated[tuple[int, ...], _By(checks.check_tuning_seeds, schemas.seeds)] = (
+        checks.check_tuning_seeds(3)
+    )
+
+
 class Suite(_Strict):
     """A validated suite: which cells are planned, and how they are judged.
 
@@ -116,6 +124,9 @@ class Suite(_Strict):
         probes: what is measured of the layers after every epoch, beside losses and scores.
         endpoint: the column that recipes are judged by, declared before the run.
         smallest_effect: the smallest difference of the endpoint that matters, by data set.
+        tuning: the seeds on which hyper-parameters are chosen, where some are ranges.
+        time_to_target: validation scores, by data set, that are to be reached, or `share`: of the way from
+            chance to the best.
     """
 
     name: Annotated[str, _By(checks.check_name, schemas.name)]
@@ -133,6 +144,10 @@ class Suite(_Strict):
     smallest_effect: Annotated[
         Mapping[str, float], _By(checks.check_smallest_effect, schemas.smallest_effect)
     ] = Field(default_factory=dict)
+    tuning: Tuning = Field(default_factory=Tuning)
+    time_to_target: Annotated[
+        Mapping[str, float], _By(checks.check_time_to_target, schemas.time_to_target)
+    ] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check(self) -> Suite:
@@ -140,6 +155,7 @@ class Suite(_Strict):
         self._check_data_names()
         self._check_endpoint()
         check_plan(self)
+        self._check_tuning()
         return self
 
     def blocks(self) -> list[Block]:
@@ -167,6 +183,10 @@ class Suite(_Strict):
                     found[axis].setdefault(repr(choice), choice)
         return {axis: tuple(choices.values()) for axis, choices in found.items()}
 
+    def tuned(self) -> bool:
+        """Whether any hyper-parameter is to be chosen."""
+        return any(True for block in self.blocks() for _ in ranges_of(block))
+
     def settings_for(self, data_name: str) -> Settings:
         """Return the protocol of a data set, before factors such as `batch_size` replace parts of it."""
         own = self.protocol.per_data.get(data_name)
@@ -185,6 +205,15 @@ class Suite(_Strict):
         own = metric if metric in METRICS[task] else MAIN_METRIC[task]
         return self.endpoint.replace(metric, own)
 
+    def criterion_for(self, data_name: str) -> str:
+        """Return what hyper-parameters are chosen by on a data set: the endpoint, of the validation data.
+
+        Example:
+            >>> load_suite("quick").criterion_for("digits")
+            'validation_accuracy_at_best'
+        """
+        return "validation_" + self.endpoint_for(data_name).partition("_")[2]
+
     def replaced(self, *, seeds: object = None, device: object = None) -> Suite:
         """Return the same suite with other seeds or devices, as the command line gives them.
 
@@ -202,7 +231,12 @@ class Suite(_Strict):
                 update |= {} if value is None else {name: check(value)}
             except ValueError as error:
                 raise RequestError(f"{name}: {error}") from None
-        return self.model_copy(update=update)
+        changed = self.model_copy(update=update)
+        try:
+            changed._check_seeds_apart()
+        except MisplacedError as error:
+            raise RequestError(f"{'.'.join(map(str, error.path))}: {error}") from None
+        return changed
 
     def _check_given_once(self) -> None:
         if not self.matrix and not self.include:
@@ -225,9 +259,31 @@ class Suite(_Strict):
     def _check_data_names(self) -> None:
         known = self.data_names()
         places: list[KeyPath] = [("protocol", "per_data", name) for name in self.protocol.per_data]
-        for path in [*places, *(("smallest_effect", name) for name in self.smallest_effect)]:
+        places += [("smallest_effect", name) for name in self.smallest_effect]
+        places += [("time_to_target", name) for name in self.time_to_target if name != checks.SHARE]
+        for path in places:
             if path[-1] not in known:
                 raise MisplacedError(path, unknown("data of this suite", path[-1], known))
+
+    def _check_tuning(self) -> None:
+        """Refuse what makes a comparison unfair: unequal efforts, several spaces of a level, shared seeds."""
+        if not self.tuned():
+            if "tuning" in self.model_fields_set:
+                raise MisplacedError(
+                    ("tuning",), "expected a hyper-parameter to tune, such as lr: {tune: {…}}."
+                )
+            return
+        check_fair(self.blocks())
+        self._check_seeds_apart()
+
+    def _check_seeds_apart(self) -> None:
+        shared = sorted(set(self.seeds) & set(self.tuning.seeds)) if self.tuned() else []
+        if shared:
+            raise MisplacedError(
+                ("tuning", "seeds"),
+                f"expected seeds that the suite does not report on, got {', '.join(map(str, shared[:5]))}: "
+                "what is tuned on a seed looks better on it than it is.",
+            )
 
     def _check_endpoint(self) -> None:
         metric = metric_of(self.endpoint)
@@ -320,7 +376,7 @@ def _explain(error: Any) -> tuple[KeyPath, str]:
 
 
 def _keys_at(path: KeyPath) -> Iterable[str]:
-    models: dict[int, type[BaseModel]] = {0: Suite, 1: SuiteProtocol}
+    models: dict[int, type[BaseModel]] = {0: Suite, 1: Tuning if path == ("tuning",) else SuiteProtocol}
     return models.get(len(path), DataProtocol).model_fields
 
 

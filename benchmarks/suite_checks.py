@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Literal, get_args
 
-from recipebench.benchmarks import search
+from recipebench.benchmarks import ranges, search
 from recipebench.benchmarks.combinations import (
     CATALOGS,
     PROBES,
@@ -20,6 +20,7 @@ from recipebench.benchmarks.combinations import (
     Sampling,
     at,
 )
+from recipebench.benchmarks.ranges import Tune
 from recipebench.benchmarks.records import ALL_METRICS, SPLITS
 from recipebench.benchmarks.suite_file import KeyPath, show
 from recipebench.datamodules.catalog import DATA
@@ -32,6 +33,12 @@ MAX_BATCH_SIZE = 1_000_000
 MAX_SEEDS = 10_000
 MAX_RULES = 1_000
 MAX_SEED = 2**32 - 1
+FIRST_TUNING_SEED = 1_000_000
+"""The first of the seeds that a count of tuning seeds means, far from those that suites report on."""
+
+SHARE = "share"
+"""The key of the rule that sets a target where none is declared."""
+
 MAX_DEPTH_OF_MODEL = 1_000
 MAX_WIDTH = 100_000
 
@@ -161,11 +168,26 @@ def level_spec(catalog: Catalog, value: object, path: KeyPath = ()) -> LevelSpec
     assert isinstance(value, Mapping)
     ((name, raw),) = value.items()
     at(path, lambda: catalog.choose(name))
-    given = {}
+    given: dict[str, Value | Tune] = {}
     for key in raw:
-        choice = at((*path, name, key), partial(catalog.choose, {name: {key: raw[key]}}))
-        given[key] = _checked((*path, name, key), catalog, key, choice.parameters[key])
+        place = (*path, name, key)
+        if isinstance(raw[key], Mapping):
+            given[key] = at(place, partial(_range, catalog, name, key, raw[key]))
+        else:
+            choice = at(place, partial(catalog.choose, {name: {key: raw[key]}}))
+            given[key] = _checked(place, catalog, key, choice.parameters[key])
     return LevelSpec(name, given)
+
+
+def _range(catalog: Catalog, level: str, key: str, value: object) -> Tune:
+    """Check a hyper-parameter that is to be chosen; what data are is not."""
+    owner = f"{catalog.kind} {level}"
+    known = {parameter.name: parameter for parameter in catalog[level].parameters}
+    if key not in known:
+        catalog.choose({level: {key: None}})  # refuses it
+    if catalog in (DATA, MODELS):
+        raise RequestError(f"{owner}: {key}: expected a value: only factors of a recipe are tuned.")
+    return ranges.parse(known[key], value, owner)
 
 
 def _has_parameters(value: object) -> bool:
@@ -184,7 +206,7 @@ def _checked(path: KeyPath, catalog: Catalog, name: str, value: Value) -> Value:
     return value + 0.0 if isinstance(value, float) else value
 
 
-def _hyper_parameter(axis: str, value: object, path: KeyPath) -> Value:
+def _hyper_parameter(axis: str, value: object, path: KeyPath) -> Value | Tune:
     """Check a value of `<factor>.<hyper-parameter>` against the first level that has it."""
     factor, _, name = axis.partition(".")
     level, _ = owner_of(factor, name)
@@ -262,11 +284,13 @@ def _written(value: object) -> str:
 
 def _filled(catalog: Catalog, spec: object) -> object:
     """Return a level with all its hyper-parameters, to see whether two are the same."""
-    return catalog.choose({spec.name: spec.given}) if isinstance(spec, LevelSpec) else spec
+    return ranges.choose(catalog, spec.name, spec.given) if isinstance(spec, LevelSpec) else spec
 
 
 def _many(axis: str, value: object, path: KeyPath = ()) -> tuple[object, ...]:
     """Check a list of levels or values: none of them twice, at least one; or a rule that gives values."""
+    if isinstance(value, Mapping) and axis not in CATALOGS and "tune" in value:
+        value = [value]
     if isinstance(value, Mapping) and axis not in CATALOGS:
         value = list(at(path, partial(search.values, value)))
     if not isinstance(value, list):
@@ -342,6 +366,29 @@ def check_seeds(value: object) -> tuple[int, ...]:
             raise MisplacedError((i,), f"expected a seed from 0 to {MAX_SEED:,}, got {show(seed)}.")
     _distinct(value, ())
     return tuple(value)
+
+
+def check_tuning_seeds(value: object) -> tuple[int, ...]:
+    """Return the seeds of a count N, which no suite reports on unless it lists them, or of a list."""
+    if isinstance(value, list):
+        return check_seeds(value)
+    return tuple(FIRST_TUNING_SEED + seed for seed in check_seeds(value))
+
+
+def check_time_to_target(value: object) -> dict[str, float]:
+    """Check targets by data set, and `share`, the rule for the others."""
+    targets = _mapping(value, (), "data sets, or share, to numbers")
+    return {name: _target(name, target) for name, target in targets.items()}
+
+
+def _target(name: str, value: object) -> float:
+    if name != SHARE:
+        check_data_name(name, (name,))
+    if type(value) not in (int, float) or not abs(value) < float("inf"):  # type: ignore[arg-type]
+        raise MisplacedError((name,), f"expected a number, got {show(value)}.")
+    if name == SHARE and not 0 < value < 1:  # type: ignore[operator]
+        raise MisplacedError((name,), f"expected a share strictly between 0 and 1, got {show(value)}.")
+    return float(value)  # type: ignore[arg-type]
 
 
 def check_devices(value: object) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from recipebench.benchmarks import search
 from recipebench.benchmarks.combinations import CATALOGS, PROBES, SETTINGS, Inputs, LastBatch, Sampling
+from recipebench.benchmarks.ranges import MAX_TRIALS, METHODS
 from recipebench.benchmarks.suite_checks import (
     ENDPOINTS,
     MAX_BATCH_SIZE,
@@ -14,6 +15,7 @@ from recipebench.benchmarks.suite_checks import (
     MAX_SEED,
     MAX_SEEDS,
     MAX_WIDTH,
+    SHARE,
     owner_of,
 )
 from recipebench.datamodules.catalog import DATA
@@ -119,6 +121,12 @@ def smallest_effect() -> dict[str, Any]:
     return _object({name: {"type": "number", "minimum": 0} for name in DATA})
 
 
+def time_to_target() -> dict[str, Any]:
+    """Describe `time_to_target`."""
+    share = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+    return _object({SHARE: share, **{name: {"type": "number"} for name in DATA}})
+
+
 def _axes() -> list[str]:
     """Return every axis there is."""
     dotted = {
@@ -146,7 +154,8 @@ def _values(axis: str) -> dict[str, Any]:
     listed = _list(_axis(axis))
     if axis in CATALOGS:
         return listed
-    rule = _object({name: {"type": "object"} for name in search.RULES}, minProperties=1, maxProperties=1)
+    rules = {name: {"type": "object"} for name in search.RULES}
+    rule = _object({**rules, **_tune()["properties"]}, minProperties=1, maxProperties=1)
     return {"anyOf": [listed, rule]}
 
 
@@ -158,7 +167,7 @@ def _axis(axis: str) -> dict[str, Any]:
     if axis in SETTINGS:
         return _SETTINGS[axis]()
     factor, _, name = axis.partition(".")
-    schema = _parameter(owner_of(factor, name)[1])
+    schema = _type(owner_of(factor, name)[1])
     return {key: schema[key] for key in schema if key in ("type", "items", "minItems", "enum")}
 
 
@@ -169,7 +178,25 @@ def _level(level: Level) -> dict[str, Any]:
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
     default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
-    return {**_type(parameter), **_range(parameter), "default": default, "description": parameter.summary}
+    told = {"default": default, "description": parameter.summary}
+    if parameter.type in (int, float):
+        return {"anyOf": [{**_type(parameter), **_range(parameter)}, _tune()], **told}
+    return {**_type(parameter), **_range(parameter), **told}
+
+
+def _tune() -> dict[str, Any]:
+    """Describe the range of a hyper-parameter that is to be chosen."""
+    number = {"type": "number"}
+    count = {"type": "integer", "minimum": 1}
+    keys = {
+        "low": number,
+        "high": number,
+        "trials": {"type": "integer", "minimum": 2, "maximum": MAX_TRIALS},
+        "search": {"enum": list(METHODS)},
+        "rounds": count,
+        "scale": {"enum": ["linear", "log"]},
+    }
+    return _object({"tune": _object(keys, required=["low", "high", "trials"])}, required=["tune"])
 
 
 def _type(parameter: Parameter) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from recipebench import plugins
 from recipebench.benchmarks import environment, executor, runner
-from recipebench.benchmarks.cells import expand
+from recipebench.benchmarks.agenda import agenda
 from recipebench.benchmarks.combinations import RECIPE
 from recipebench.benchmarks.devices import unavailable
 from recipebench.benchmarks.packs import Pack
@@ -97,7 +97,7 @@ def run_and_report(request: RunRequest, console: Console) -> Results:
         console.print(closing_line(results.counts))
         page = write_report(
             suite,
-            plan.cells,
+            plan.agenda,
             results,
             store,
             out,
@@ -160,7 +160,7 @@ def dry_run(request: RunRequest) -> int:
     alone = sum(len(pack.cells) for pack in plan.packs if len(pack.cells) == 1)
     packed = sum(len(pack.cells) for pack in plan.packs) - alone
     console.print(f"{packed} cells in {len(plan.packs) - alone} packs, {alone} alone.")
-    minutes = estimate_seconds(plan.packs, options.processes) / 60
+    minutes = estimate_seconds([*plan.packs, *runner.packs_to_come(plan, options)], options.processes) / 60
     duration = f"{minutes:.0f} min" if minutes >= 1.5 else f"{60 * minutes:.0f} s"
     console.print(f"About {duration} with {options.processes} workers on this machine.")
     return 0
@@ -185,10 +185,12 @@ def _alike(packs: Sequence[Pack]) -> dict[tuple[str, ...], list[Pack]]:
 
 def _announce(plan: Plan, console: Console) -> None:
     todo = sum(len(pack.cells) for pack in plan.packs)
-    for text in plan.left_out:
+    for text in plan.left_out.values():
         console.print(f"Left out: {text}", markup=False)
     absent = len(plan.cells) - len(plan.cached) - todo
-    parts = [f"{len(plan.cells)} cells planned", f"{len(plan.cached)} in the store", f"{todo} to train"]
+    planned = len(plan.cells) + plan.agenda.to_come
+    parts = [f"{planned} cells planned", f"{len(plan.cached)} in the store", f"{todo} to train"]
+    parts += [f"{plan.agenda.to_come} after their rates are chosen"] if plan.agenda.to_come else []
     parts += [f"{absent} not possible here"] if absent else []
     console.print(f"{plan.suite.name}: {', '.join(parts)}.", markup=False)
 
@@ -246,12 +248,12 @@ def report_of(
     plug_in(plugin)
     suite = load_suite(source).replaced(seeds=seeds, device=device)
     store = existing_store(path)
-    cells = list(expand(suite))
-    results = collect(suite, store, cells)
+    plan = agenda(suite, store)
+    results = collect(suite, store, plan)
     out = out or _reports(path, suite)
     check_target(out, "--out")
     command = _repeat(source, seeds, device, plugin)
-    return write_report(suite, cells, results, store, out, command), results
+    return write_report(suite, plan, results, store, out, command), results
 
 
 def plug_in(paths: Sequence[Path]) -> None:
@@ -342,7 +344,7 @@ def _suite_rows() -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for name in shipped():
         suite = load_suite(name)
-        rows.append((name, suite.description, "", f"{sum(1 for _ in expand(suite))} cells", "shipped"))
+        rows.append((name, suite.description, "", f"{len(agenda(suite).planned)} cells", "shipped"))
     return rows
 
 
@@ -451,7 +453,8 @@ def verify(
     plug_in(plugin)
     suite, store = load_suite(source), existing_store(path)
     done = store.cached()
-    cells = [cell for cell in expand(suite) if cell.id in done and unavailable(cell.device) is None]
+    planned = agenda(suite, store).cells
+    cells = [cell for cell in planned if cell.id in done and unavailable(cell.device) is None]
     if not cells:
         raise RequestError(f"The store {path} has no finished cell of {suite.name} that can be trained here.")
     chosen = random.Random(0).sample(cells, _sample_size(sample, len(cells)))

@@ -33,7 +33,9 @@ def _rate(default: float) -> Parameter:
 
 
 def _decay(name: str, default: float, summary: str) -> Parameter:
-    return Parameter(name=name, type=float, default=default, summary=summary, minimum=0, maximum=NEARLY_ONE)
+    return Parameter(
+        name=name, type=float, default=default, summary=summary, minimum=0, maximum=NEARLY_ONE, decay=True
+    )
 
 
 def _epsilon(default: float, summary: str = "added to the root, outside of it") -> Parameter:

@@ -33,6 +33,8 @@ class Parameter:
         element: what a list holds: `int` for positive whole numbers, `float` for numbers of the range.
         later: whether it came after ids were first given: at its default it is left out of a cell's id,
             so that adding it renames no cell.
+        decay: whether it is the decay rate of a running mean, which acts through 1 / (1 - x), so that its
+            values are spread evenly over log (1 - x).
     """
 
     name: str
@@ -46,6 +48,7 @@ class Parameter:
     structural: bool = False
     element: Kind = int
     later: bool = False
+    decay: bool = False
 
     def check(self, value: object, owner: str) -> Value:
         """Return `value` in its canonical type, or raise `RequestError` naming what was expected."""
@@ -145,6 +148,22 @@ class Choice:
 
     name: str
     parameters: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Tuned(Choice):
+    """A level of which some hyper-parameters are to be chosen by validation; `parameters` holds the others.
+
+    Args:
+        ranges: where the value of each such hyper-parameter is looked for.
+    """
+
+    ranges: Mapping[str, Any]
+
+    @property
+    def tuned(self) -> str:
+        """The names of the hyper-parameters that are to be chosen, as records name them: `beta1, lr`."""
+        return ", ".join(sorted(self.ranges))
 
 
 class Catalog(Mapping[str, Level]):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from recipebench.benchmarks.agenda import Agenda, Planned
 from recipebench.benchmarks.executor import Event
 from recipebench.benchmarks.packs import Pack
 from recipebench.benchmarks.progress import ProgressView
@@ -27,7 +28,7 @@ def view_of(trained: Any, *, terminal: bool = False) -> tuple[ProgressView, list
     packs = [Pack(tuple(cells[:6])), Pack(tuple(cells[6:]))]
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=100, highlight=False)
-    plan = Plan(load_suite(trained.suite), tuple(cells), packs=tuple(packs))
+    plan = Plan(load_suite(trained.suite), Agenda(tuple(map(Planned, cells))), packs=tuple(packs))
     return ProgressView(plan, console), packs, out
 
 

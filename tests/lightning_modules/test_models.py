@@ -278,12 +278,6 @@ def with_another_network() -> MLP:
     return model
 
 
-def with_another_optimizer() -> MLP:
-    model = MLP(in_features=4, hidden=[4])
-    model.optimizer = Choice("lbfgs", {})
-    return model
-
-
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
@@ -295,7 +289,6 @@ def with_another_optimizer() -> MLP:
         (OwnStep(), "OwnStep has a training_step of its own"),
         (OwnLoss(), "OwnLoss has a losses of its own"),
         (with_another_network(), "its network is not a plain chain of layers"),
-        (with_another_optimizer(), "optimizer lbfgs is not known to be element-wise"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
