@@ -26,7 +26,7 @@ from typing import Any
 import typer
 import yaml
 
-from recipebench.benchmarks import cells, environment, packs, suite
+from recipebench.benchmarks import agenda, cells, environment, packs, suite
 from recipebench.benchmarks.cli import app
 from recipebench.benchmarks.combinations import RECIPE
 from recipebench.benchmarks.records import MAIN_METRIC, METRICS
@@ -198,7 +198,7 @@ def _suites() -> str:
     rows = []
     for name in suite.shipped():
         loaded = suite.load_suite(name)
-        planned = list(cells.expand(loaded))
+        planned = agenda.agenda(loaded).planned
         data = ", ".join(loaded.data_names())
         rows.append((_code(name), loaded.description, f"{len(planned):,}", data))
     return table(("suite", "what is trained", "cells", "data"), rows)

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 import recipebench
-from recipebench.benchmarks.cells import expand
+from recipebench.benchmarks.agenda import agenda
 from recipebench.benchmarks.environment import Environment
 from recipebench.benchmarks.store import Store
 from recipebench.benchmarks.suite import load_suite, shipped
@@ -36,15 +36,19 @@ LEFT_OUT = ("RECIPEBENCH_DATA",)
 def publish(sources: Sequence[Path], target: Path, suites: Iterable[str | Mapping[str, object]]) -> int:
     """Write the planned cells of suites to a new store in place of `target`; return how many there are."""
     stores = [Store(path) for path in [*sources, target] if (path / "store.json").exists()]
-    planned = dict.fromkeys(cell.id for suite in suites for cell in expand(load_suite(suite)))
+    loaded = [load_suite(suite) for suite in suites]
     taken: set[str] = set()
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         fresh = Store(Path(folder) / "runs")
         with fresh.lock():
             for store in stores:
+                plans = [agenda(suite, store) for suite in loaded]
+                planned = {cell.id for plan in plans for cell in plan.cells}
                 mine = [cell for cell in store.cached() if cell in planned and cell not in taken]
                 taken.update(mine)
                 _copy(store, mine, fresh)
+                for search in {name for plan in plans for name in plan.chosen}:
+                    _copy_choice(store, search, fresh)
             fresh.compact()
         shutil.rmtree(target, ignore_errors=True)
         shutil.move(fresh.path, target)
@@ -70,6 +74,12 @@ def _copy(store: Store, cells: list[str], fresh: Store) -> None:
     for started, members in by_environment.items():
         name = fresh.begin_run(_without_paths(Environment(**environments[started])))
         fresh.write(list(_rows(store.records(members))), list(_rows(store.history(members))), name)
+
+
+def _copy_choice(store: Store, search: str, fresh: Store) -> None:
+    choice = store.choice(search)
+    if choice and fresh.choice(search) is None:
+        fresh.keep_choice(search, choice)
 
 
 def _without_paths(environment: Environment) -> Environment:
