@@ -398,6 +398,8 @@ matrix:
   optimizer: [sgd, {{adam: {{lr: 1e-3}}}}]
   # Loss, schedule and augmentation too; any hyper-parameter; and parts of the protocol:
   # optimizer.lr: [0.1, 0.01]             # (then give no lr in the levels above)
+  # A range lets validation data choose the value, on seeds of their own:
+  # optimizer: [{{sgd: {{lr: {{tune: {{low: 1e-3, high: 1, trials: 8}}}}}}}}]
 
 # Further cells; what an entry leaves out takes every level of the matrix.
 include:

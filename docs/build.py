@@ -269,7 +269,7 @@ def _packed_layers() -> str:
             _first_line(form),
         )
         for plain, form in pack_layer.registry.items()
-        if plain is not object
+        if plain is not object and not plain.__module__.startswith("plugin_")
     ]
     return table(("plain layer", "in a pack"), sorted(rows))
 

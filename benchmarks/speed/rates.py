@@ -49,7 +49,7 @@ def pack_of(setting: str, optimizer: str, *, one_rate: bool) -> list[Cell]:
     """Return the cells of a pack, one a seed, with one rate or with a rate of its own for each."""
     members, suite = SETTINGS[setting]
     rates = [1e-4 * (1 + (0 if one_rate else k / members)) for k in range(members)]
-    cells = []
+    cells: list[Cell] = []
     for seed, rate in enumerate(rates):
         matrix = {"optimizer": [optimizer], "optimizer.lr": [rate]}
         cells += expand(load_suite({"name": "rates", **suite, "matrix": matrix, "seeds": [seed]}))
