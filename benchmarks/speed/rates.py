@@ -2,7 +2,8 @@
 
 `python -m recipebench.benchmarks.speed.rates` trains two packs of equal size in turn, several rounds, for
 every optimizer that has a vector form: in one all members have one learning rate, in the other each has its
-own, as the trials of a search do. It prints medians of the rounds' ratios.
+own, as the trials of a search do. It prints medians of the rounds' ratios of processor time: one thread
+works, and what other processes take does not count.
 """
 
 from __future__ import annotations
@@ -57,14 +58,14 @@ def pack_of(setting: str, optimizer: str, *, one_rate: bool) -> list[Cell]:
 
 
 def measured(setting: str, optimizer: str, rounds: int, data_dir: Path | None) -> dict[str, Any]:
-    """Train both packs in turn and return the seconds of each and the median of the rounds' ratios."""
+    """Train both packs in turn; return processor seconds of each and the median of the rounds' ratios."""
     packs = {one_rate: pack_of(setting, optimizer, one_rate=one_rate) for one_rate in (True, False)}
     seconds: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(rounds):
         for one_rate, cells in packs.items():
-            start = time.perf_counter()
+            start = time.process_time()
             training.train(cells, data_dir)
-            seconds[one_rate].append(time.perf_counter() - start)
+            seconds[one_rate].append(time.process_time() - start)
     ratios = [many / one for one, many in zip(seconds[True], seconds[False], strict=True)]
     return {
         "setting": setting,
