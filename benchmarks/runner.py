@@ -38,6 +38,7 @@ class Options:
         pack_size: cells in a pack at most; 1 trains every cell alone; None lets the network decide.
         mix: reuse records of another torch version or class of processor.
         skip_unavailable: leave devices and data that cannot be had out of the plan.
+        rows: whether those who watch are given the rows of the histories as they come.
     """
 
     data_dir: Path | None = None
@@ -45,6 +46,7 @@ class Options:
     pack_size: int | None = None
     mix: bool = False
     skip_unavailable: bool = False
+    rows: bool = False
 
     def __post_init__(self) -> None:
         for name in ("workers", "pack_size"):
@@ -175,7 +177,8 @@ def run(plan: Plan, store: Store, options: Options, watch: Watch = lambda event:
     """
     if plan.packs:
         environment = store.begin_run(describe(workers=options.processes, threads=1))
-        with LocalExecutor(min(options.processes, len(plan.packs)), options.data_dir) as executor:
+        workers = min(options.processes, len(plan.packs))
+        with LocalExecutor(workers, options.data_dir, rows=options.rows) as executor:
             for event in executor.run(plan.packs):
                 _keep(event, store, environment)
                 watch(event)
