@@ -36,6 +36,8 @@ from recipebench.benchmarks.combinations import (
 from recipebench.benchmarks.crossing import check_plan, cross
 from recipebench.benchmarks.records import MAIN_METRIC, METRICS, metric_of
 from recipebench.benchmarks.suite_file import Document, KeyPath, from_mapping, read, show
+from recipebench.benchmarks.tracking.options import check_track, track_schema
+from recipebench.benchmarks.tracking.target import Tracking
 from recipebench.datamodules.catalog import facts_of
 from recipebench.errors import RequestError, unknown
 from recipebench.levels import Choice
@@ -116,6 +118,7 @@ class Suite(_Strict):
         probes: what is measured of the layers after every epoch, beside losses and scores.
         endpoint: the column that recipes are judged by, declared before the run.
         smallest_effect: the smallest difference of the endpoint that matters, by data set.
+        track: where the runs are tracked; None tracks nothing, unless the command asks for it.
     """
 
     name: Annotated[str, _By(checks.check_name, schemas.name)]
@@ -133,6 +136,7 @@ class Suite(_Strict):
     smallest_effect: Annotated[
         Mapping[str, float], _By(checks.check_smallest_effect, schemas.smallest_effect)
     ] = Field(default_factory=dict)
+    track: Annotated[Tracking | None, _By(check_track, track_schema)] = None
 
     @model_validator(mode="after")
     def _check(self) -> Suite:

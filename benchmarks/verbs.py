@@ -30,6 +30,8 @@ from recipebench.benchmarks.results import Results, closing_line, collect
 from recipebench.benchmarks.runner import Options, Plan
 from recipebench.benchmarks.store import Store
 from recipebench.benchmarks.suite import Suite, load_suite, shipped, template
+from recipebench.benchmarks.tracking.following import following
+from recipebench.benchmarks.tracking.options import asked_of, tracked
 from recipebench.datamodules import fetch
 from recipebench.datamodules.catalog import DATA
 from recipebench.errors import RequestError, unknown
@@ -62,6 +64,7 @@ class RunRequest:
     mix: bool = False
     executor: str = "local"
     plugin: tuple[Path, ...] = ()
+    track: str | Mapping[str, object] | None = None
 
     def validated(self) -> Suite:
         """Load the plug-ins; return the suite with the seeds and devices of the request."""
@@ -72,7 +75,8 @@ class RunRequest:
         """Return how to run it."""
         if self.executor not in EXECUTORS:
             raise RequestError(unknown("executor", self.executor, EXECUTORS))
-        return Options(self.data_dir, self.workers, self.pack_size, self.mix, self.skip_unavailable)
+        rows = tracked(self.track, self.validated().track) is not None
+        return Options(self.data_dir, self.workers, self.pack_size, self.mix, self.skip_unavailable, rows)
 
 
 def run(request: RunRequest) -> int:
@@ -88,23 +92,53 @@ def run_and_report(request: RunRequest, console: Console) -> Results:
     looked_at, out = Store(request.store), request.out or _reports(request.store, suite)
     check_target(out, "--out")
     selection = runner.select(suite, looked_at, options)
-    store = Store(request.store, on_problem=lambda text: console.print(text, markup=False))
-    with store.lock():
+    say = partial(console.print, markup=False)
+    store = Store(request.store, on_problem=say)
+    command = _repeat(request.suite, request.seeds, request.device, request.plugin)
+    tracking = tracked(request.track, suite.track)
+    with store.lock(), following(tracking, request.store, suite, request.suite, say) as followed:
         plan = runner.make_plan(selection, store, options)
         _announce(plan, console)
         with ProgressView(plan, console) as view:
-            results = runner.run(plan, store, options, view)
+            results = runner.run(plan, store, options, followed.watch(view))
         console.print(closing_line(results.counts))
-        page = write_report(
-            suite,
-            plan.cells,
-            results,
-            store,
-            out,
-            _repeat(request.suite, request.seeds, request.device, request.plugin),
-        )
-    console.print(f"Report: {page}", markup=False)
+        page = write_report(suite, plan.cells, results, store, out, command)
+        console.print(f"Report: {page}", markup=False)
+        followed.close(plan.cells, results, out, command)
     return results
+
+
+def track(
+    source: str,
+    path: Path,
+    out: Path | None,
+    *,
+    how: Mapping[str, str],
+    seeds: int | None = None,
+    device: str | None = None,
+    plugin: Sequence[Path] = (),
+) -> int:
+    """Write the runs of a suite that has been trained already; return the exit code.
+
+    Args:
+        source: the suite.
+        path: the store.
+        out: the report folder.
+        how: project, entity and mode, in place of what the suite says.
+        seeds: in place of the suite's.
+        device: in place of the suite's.
+        plugin: files with levels of one's own.
+    """
+    page, results = report_of(source, path, out, seeds=seeds, device=device, plugin=plugin)
+    suite = load_suite(source).replaced(seeds=seeds, device=device)
+    tracking = tracked({"wandb": asked_of(suite.track) | how}, None)
+    if tracking is None:
+        print("W&B: the mode is disabled; nothing is written.")
+        return 0
+    store, command = existing_store(path), _repeat(source, seeds, device, plugin)
+    with store.lock(), following(tracking, path, suite, source, print) as followed:
+        outcome = followed.close(list(expand(suite)), results, page.parent, command)
+    return 0 if outcome and not outcome.ended else 1
 
 
 def check_target(path: Path, option: str) -> None:

@@ -143,7 +143,9 @@ class _Teller:
     def __call__(self, epoch: int, histories: Histories) -> None:
         message: dict[str, Any] = {"kind": "epoch", "epoch": epoch}
         if self._rows:
-            message["rows"] = {name: new for name, lines in histories.items() if (new := self._new(name, lines))}
+            message["rows"] = {
+                name: new for name, lines in histories.items() if (new := self._new(name, lines))
+            }
         self._send(message)
 
     def _new(self, cell_id: str, lines: Sequence[Row]) -> list[Row]:
