@@ -131,7 +131,7 @@ def track(
     """
     page, results = report_of(source, path, out, seeds=seeds, device=device, plugin=plugin)
     suite = load_suite(source).replaced(seeds=seeds, device=device)
-    tracking = tracked({"wandb": asked_of(suite.track) | how}, None)
+    tracking = tracked({"wandb": {**asked_of(suite.track), **how}}, None)
     if tracking is None:
         print("W&B: the mode is disabled; nothing is written.")
         return 0

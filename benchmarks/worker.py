@@ -2,7 +2,8 @@
 
 Run as `python -m recipebench.benchmarks.worker`; the executor starts it. Lines on standard input are
 requests: `{cells, data_dir, plugins}`, with `rows: true` where each epoch's rows are wanted as it ends,
-and `weights: {at, out}` where the weights of the one cell are. Plug-ins come with their SHA-256: one that has changed since the run began is refused.
+and `weights: {at, out}` where the weights of the one cell are. Plug-ins come with their SHA-256: one
+that has changed since the run began is refused.
 Messages go to the descriptor that was standard output, which nothing else can write to.
 When standard input closes, because the parent is gone, the process ends at once.
 """

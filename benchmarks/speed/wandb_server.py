@@ -106,6 +106,8 @@ class StandIn:
             self._closing.wait(0.05)
         with self.lock:
             self.requests += 1
+            if (method, path) == ("GET", "/"):
+                return {}
             if (method, path) == ("POST", "/graphql"):
                 return self._graphql(json.loads(body))
             parts = path.strip("/").split("/")
@@ -182,7 +184,9 @@ class StandIn:
         name = given["artifactCollectionName"]
         self.artifacts[name] = {"type": given["artifactTypeName"], "run": given["runName"], "files": []}
         sequence = {"latestArtifact": None}
-        return {"createArtifact": {"artifact": {"id": name, "state": "PENDING", "artifactSequence": sequence}}}
+        return {
+            "createArtifact": {"artifact": {"id": name, "state": "PENDING", "artifactSequence": sequence}}
+        }
 
     def _manifest(self, v: Json) -> Json:
         (name, answer) = (
@@ -199,7 +203,7 @@ class StandIn:
         for given in v["input"]["artifactFiles"]:
             artifact, name = given["artifactID"], given["name"]
             self.artifacts[artifact]["files"].append(name)
-            node = {
+            node: Json = {
                 "storagePath": f"artifacts/{artifact}/{name}",
                 "uploadUrl": f"{self.url}/storage/artifacts/{artifact}/{name}",
                 "uploadHeaders": [],
@@ -236,7 +240,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = gzip.decompress(body)
         state = self.server_state
         try:
-            if not self.path.startswith("/storage/"):  # those addresses are keys themselves
+            if self.path != "/" and not self.path.startswith("/storage/"):  # those are keys themselves
                 self._check_key()
             answer, status = state.take(self.command, unquote(self.path), body), 200
         except RefusedError as refusal:

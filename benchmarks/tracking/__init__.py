@@ -1,1 +1,1 @@
-"""Tracking: every cell a run of Weights & Biases, as it trains or afterwards; imports wandb only in a child."""
+"""Every cell as a run of Weights & Biases, live or afterwards; wandb is imported in a child process only."""

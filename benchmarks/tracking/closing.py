@@ -1,4 +1,4 @@
-"""The closing run of a suite: its report, its records as a table, its figures, and all of it as an artifact."""
+"""The closing run of a suite: its report, its records as a table, its figures, and an artifact of them."""
 
 from __future__ import annotations
 

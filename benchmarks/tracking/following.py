@@ -35,7 +35,7 @@ class Following:
 
     def watch(self, *others: Callable[[Event], None]) -> Callable[[Event], None]:
         """Return what tells every event to others, then to the tracker."""
-        watchers = [*others, self._tracker] if self._tracker else list(others)
+        watchers: list[Callable[[Event], None]] = [*others, *([self._tracker] if self._tracker else [])]
 
         def tell(event: Event) -> None:
             for watcher in watchers:
@@ -44,7 +44,7 @@ class Following:
         return tell
 
     def close(self, cells: Sequence[Cell], results: Results, out: Path, command: str) -> Outcome | None:
-        """Write what has not been written, and the closing run, from a finished report; say what became of it."""
+        """Write what has not been written, and the closing run, from a finished report; say so."""
         if self._tracker is None:
             return None
         outcome = self._tracker.close(
@@ -85,11 +85,11 @@ def following(
 
 
 def text_of(source: Source) -> str:
-    """Return a suite as a file has it.
+    r"""Return a suite as a file has it.
 
     Example:
         >>> text_of({"name": "tiny", "data": ["digits"]})
-        'name: tiny\\ndata:\\n- digits\\n'
+        'name: tiny\ndata:\n- digits\n'
     """
     if isinstance(source, Suite):
         return json.dumps(source.model_dump(), default=str, indent=2)

@@ -1,4 +1,4 @@
-"""What has been written: which record of which cell is in which run folder, so that nothing is written twice."""
+"""What has been written: which record of which cell is in which folder, so that nothing is twice."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ class Tracker:
                 self._offer({"do": "drop", "cells": [cell.id for cell in event.pack.cells]})
 
     def close(self, closing: Closing) -> Outcome:
-        """Write what has not been written yet, then the closing run; wait for uploads as long as they move."""
+        """Write what has not been written, then the closing run; wait for uploads as long as they move."""
         records = content.records_of(closing.results)
         versions = {cell_id: version(record) for cell_id, record in records.items()}
         suite = _suite_message(closing, versions)

@@ -10,8 +10,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,9 @@ AT_ONCE = 128
 
 PATIENCE = 30.0
 """Seconds without a finished upload after which the end of a run waits no longer."""
+
+KNOCK = 3.0
+"""Seconds in which the server has to answer anything at all."""
 
 POLL = 2.0
 """Seconds between two looks at how uploads fare."""
@@ -52,6 +58,9 @@ class Uploads:
         self._service, self._asyncer = single.ensure_service(), single.asyncer
         self._waiting: deque[Path] = deque()
         self._active: dict[Path, str] = {}
+        self._seen: dict[Path, str] = {}
+        self._handles: dict[Path, Any] = {}
+        self._answers: bool | None = None
         self._troubled: set[Path] = set()
         self._lock = threading.Lock()
         self._changed = time.monotonic()
@@ -59,6 +68,7 @@ class Uploads:
         self.finished = 0
         self.problem = ""
         self._asyncer.run_soon(self._watch, daemon=True)
+        threading.Thread(target=self._knock, args=[base_url], daemon=True).start()
 
     def add(self, folder: Path) -> None:
         """Upload a run folder, from now on until its run ends."""
@@ -80,24 +90,44 @@ class Uploads:
         while self._is_moving():
             tick()
             time.sleep(0.02)
+        with self._lock:
+            if self._answers is False and not self.finished and not self.problem:
+                self.problem = "the server does not answer"
+            self._waiting.clear()
+            for handle in self._handles.values():
+                handle.cancel()
 
     def _is_moving(self) -> bool:
         with self._lock:
             left = len(self._active) + len(self._waiting)
-            stuck = bool(self._active) and self._troubled >= set(self._active)
-            return left > 0 and not stuck and time.monotonic() - self._changed < PATIENCE
+            deaf = self._answers is False and not self.finished
+            return left > 0 and not deaf and not self._stuck() and time.monotonic() - self._changed < PATIENCE
+
+    def _stuck(self) -> bool:
+        """Whether the server is in trouble with everything that is on its way."""
+        return bool(self._active) and self._troubled >= set(self._active)
+
+    def _knock(self, base_url: str) -> None:
+        """Find out whether anything answers at all, long before it matters."""
+        try:
+            urllib.request.urlopen(base_url, timeout=KNOCK).close()
+        except urllib.error.HTTPError:  # an answer
+            self._answers = True
+        except (OSError, ValueError):
+            self._answers = False
+        else:
+            self._answers = True
 
     def _start(self) -> None:
+        """Begin what may begin: one after the other for a run, and nothing new while the server is stuck."""
         with self._lock:
             ids = {_run_of(folder) for folder in self._active}
-            for folder in list(self._waiting):
-                if (
-                    len(self._active) < AT_ONCE and _run_of(folder) not in ids
-                ):  # one after the other for a run
+            for folder in [] if self._stuck() else list(self._waiting):
+                if len(self._active) < AT_ONCE and _run_of(folder) not in ids:
                     self._waiting.remove(folder)
                     self._active[folder] = ""
                     ids.add(_run_of(folder))
-                    self._asyncer.run_soon(lambda folder=folder: self._follow(folder), daemon=True)
+                    self._asyncer.run_soon(partial(self._follow, folder), daemon=True)
 
     async def _follow(self, folder: Path) -> None:
         try:
@@ -105,6 +135,8 @@ class Uploads:
         finally:
             with self._lock:
                 self._active.pop(folder, None)
+                self._seen.pop(folder, None)
+                self._handles.pop(folder, None)
                 self._troubled.discard(folder)
                 self._changed = time.monotonic()
         if is_uploaded(folder):
@@ -128,34 +160,37 @@ class Uploads:
         )
         name = (await asked.wait_async(timeout=None)).id
         self._active[folder] = name
-        done = await self._service.sync(name, parallelism=1)
+        self._handles[folder] = done = await self._service.sync(name, parallelism=1)
         return list((await done.wait_async(timeout=None)).messages)
 
     async def _watch(self) -> None:
-        """Note again and again which uploads the server gives trouble to."""
+        """Look again and again at how the uploads fare."""
         while True:
             await asyncio.sleep(self._speed)
             for folder, name in [(f, n) for f, n in self._active.items() if n]:
-                trouble = await self._trouble(name)
+                moved, trouble = await self._look(name)
                 with self._lock:
                     if trouble and folder in self._active:
                         self._troubled.add(folder)
                         self._note(trouble)
                     else:
                         self._troubled.discard(folder)
+                        if self._seen.get(folder) != moved:
+                            self._seen[folder], self._changed = moved, time.monotonic()
+            self._start()
 
-    async def _trouble(self, name: str) -> str:
-        """Return what the server last answered to an upload, if it has to be asked again; else nothing."""
+    async def _look(self, name: str) -> tuple[str, str]:
+        """Return what an upload is at, and what the server last said if it has to be asked again."""
         from wandb.sdk.mailbox.mailbox_handle import HandleAbandonedError, ServerResponseError
 
         try:
             asked = await self._service.sync_status(name)
             status = await asked.wait_async(timeout=None)
         except (HandleAbandonedError, ServerResponseError):  # it has ended meanwhile
-            return ""
-        return next(
-            (o.error_status for stats in status.stats for o in stats.operations if o.error_status), ""
-        )
+            return "", ""
+        operations = [operation for stats in status.stats for operation in stats.operations]
+        moved = "; ".join(f"{operation.desc} {operation.progress}" for operation in operations)
+        return moved, next((o.error_status for o in operations if o.error_status), "")
 
     def _note(self, text: str) -> None:
         self.problem = self.problem or " ".join(mask_secrets([" ".join(text.split())]))[:300]
