@@ -118,6 +118,34 @@ def track(
     _finish(lambda: verbs.track(suite, store, out, how=how, seeds=seeds, device=device, plugin=plugin or ()))
 
 
+@app.command()
+def sweep(
+    suite: SuiteArgument,
+    out: Annotated[Path, typer.Option("--out", help="The file to write.")] = Path("sweep.yaml"),
+    store: StoreOption = Path("runs"),
+    method: Annotated[str, typer.Option("--method", help="grid, random or bayes.")] = "grid",
+    plugin: PluginOption = None,
+) -> None:
+    """Write a file by which a W&B sweep drives the cells of SUITE."""
+    from recipebench.benchmarks import verbs
+
+    verbs.sweep(suite, store, out, method, plugin or ())
+
+
+@app.command()
+def agent(
+    suite: SuiteArgument,
+    choose: Annotated[str, typer.Option("--choose", help="What the sweep has chosen, as JSON.")],
+    store: StoreOption = Path("runs"),
+    data_dir: DataOption = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Train the one cell that a W&B sweep has chosen; its agent calls this."""
+    from recipebench.benchmarks import verbs
+
+    _finish(lambda: verbs.agent(suite, choose, store, data_dir, plugin or ()))
+
+
 @app.command(name="list")
 def list_levels(
     what: Annotated[str | None, typer.Argument(help="A factor, data, models or suites [all].")] = None,

@@ -47,7 +47,7 @@ def describe(suite: Suite, cells: Sequence[Cell], command: str) -> SuiteInfo:
     return SuiteInfo(
         name=suite.name,
         description=suite.description,
-        endpoints={name: _endpoint(suite, name) for name in names},
+        endpoints={name: endpoint_of(suite, name) for name in names},
         factors={factor: levels for factor, levels in suite.levels().items() if factor != "data"},
         seeds=tuple(dict.fromkeys(cell.seed for cell in cells)),
         planned=len(cells),
@@ -64,7 +64,8 @@ def _has_default_rate(optimizer: Choice) -> bool:
     return optimizer.parameters.get("lr") == default.get("lr")
 
 
-def _endpoint(suite: Suite, data: str) -> Endpoint:
+def endpoint_of(suite: Suite, data: str) -> Endpoint:
+    """Return what recipes are judged by on a data set."""
     column = suite.endpoint_for(data)
     metric = metric_of(column)
     direction = "lower" if metric in LOWER_IS_BETTER else "higher"

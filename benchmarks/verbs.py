@@ -25,13 +25,16 @@ from recipebench.benchmarks.devices import unavailable
 from recipebench.benchmarks.packs import Pack
 from recipebench.benchmarks.progress import ProgressView
 from recipebench.benchmarks.records import KEPT_BACK, TRACEBACK, cell_of
-from recipebench.benchmarks.reporting import write_report
+from recipebench.benchmarks.reporting import endpoint_of, write_report
 from recipebench.benchmarks.results import Results, closing_line, collect
 from recipebench.benchmarks.runner import Options, Plan
 from recipebench.benchmarks.store import Store
 from recipebench.benchmarks.suite import Suite, load_suite, shipped, template
+from recipebench.benchmarks.tracking import sweeps
+from recipebench.benchmarks.tracking.agent import run_chosen
 from recipebench.benchmarks.tracking.following import following
 from recipebench.benchmarks.tracking.options import asked_of, tracked
+from recipebench.benchmarks.tracking.target import Tracking
 from recipebench.datamodules import fetch
 from recipebench.datamodules.catalog import DATA
 from recipebench.errors import RequestError, unknown
@@ -139,6 +142,40 @@ def track(
     with store.lock(), following(tracking, path, suite, source, print) as followed:
         outcome = followed.close(list(expand(suite)), results, page.parent, command)
     return 0 if outcome and not outcome.ended else 1
+
+
+def sweep(source: str, path: Path, out: Path, method: str, plugin: Sequence[Path] = ()) -> None:
+    """Write the file of a sweep over the cells of a suite."""
+    plug_in(plugin)
+    suite = load_suite(source)
+    cells = list(expand(suite))
+    endpoint = endpoint_of(suite, cells[0].data.name)
+    text = sweeps.sweep_file(
+        cells,
+        suite=suite.name,
+        source=source,
+        endpoint=endpoint.column,
+        lower=endpoint.direction == "lower",
+        method=method,
+        file=str(out),
+        store=str(path),
+    )
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RequestError(f"--out: {out} cannot be written: {error.strerror}.") from error
+    print(f"Sweep: {out}. Next: wandb sweep {out}")
+
+
+def agent(source: str, choice: str, path: Path, data_dir: Path | None, plugin: Sequence[Path] = ()) -> int:
+    """Train the cell that a sweep has chosen and write its run; return the exit code."""
+    plug_in(plugin)
+    suite = load_suite(source)
+    tracking = suite.track or Tracking()
+    outcome = run_chosen(suite, choice, Store(path), tracking, print, data_dir=data_dir)
+    for line in outcome.lines():
+        print(line)
+    return 1 if outcome.ended else 0
 
 
 def check_target(path: Path, option: str) -> None:

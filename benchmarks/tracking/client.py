@@ -121,7 +121,7 @@ class Client:
             config=dict(described.get("config", {})),
             mode="shared" if self.mode == "shared" else "offline",
             reinit="create_new",
-            settings=wandb.Settings(**self._settings()),
+            settings=wandb.Settings(**self._settings(), sweep_id=described.get("sweep")),
         )
         run.define_metric("epoch", summary="none")
         run.define_metric("*", step_metric="epoch", summary="none")  # the summary is the record

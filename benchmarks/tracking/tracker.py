@@ -23,7 +23,7 @@ from recipebench.benchmarks.environment import mask_secrets
 from recipebench.benchmarks.executor import Event
 from recipebench.benchmarks.results import Results
 from recipebench.benchmarks.tracking import content
-from recipebench.benchmarks.tracking.rows import plain, version
+from recipebench.benchmarks.tracking.rows import Row, plain, version
 from recipebench.benchmarks.tracking.target import Tracking
 
 COMMAND = (sys.executable, "-P", "-m", "recipebench.benchmarks.tracking.child")
@@ -68,7 +68,8 @@ class Outcome:
 
     def lines(self) -> list[str]:
         """Say it to a person."""
-        told = f"W&B: {self.written} cells written, {self.kept} before, {self.uploaded} runs uploaded."
+        sent = f", {self.uploaded} runs uploaded" if self.uploaded else ""
+        told = f"W&B: {self.written} cells written, {self.kept} before{sent}."
         trouble = [f"W&B: {self.problem}"] if self.problem else []
         sync = f"W&B: {self.left} runs wait in {self.folder}. Upload them: wandb sync {self.folder}"
         return [told, *trouble, *([sync] if self.left else [])]
@@ -174,11 +175,19 @@ class Tracker:
             self._post({"do": "done", "cells": [[record, rows, described]]})
         if suite["run"] in lacking:
             self._post(suite)
+        return self._end(planned=len(versions))
+
+    def write(self, record: Row, rows: list[Row], described: Row) -> Outcome:
+        """Write one run and nothing else; see `content.described`."""
+        self._post({"do": "done", "cells": [[record, rows, described]]})
+        return self._end(planned=1)
+
+    def _end(self, *, planned: int) -> Outcome:
         end = self._ask({"do": "end"})
         written = end.get("written", 0)
         return Outcome(
             written,
-            len(versions) - written,
+            planned - written,
             end.get("uploaded", 0),
             end.get("left", 0),
             self._shown,
