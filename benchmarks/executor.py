@@ -285,7 +285,8 @@ class _Worker:
 
 
 def _environment() -> dict[str, str]:
-    """Give the worker one thread, and this very copy of recipebench."""
+    """Give the worker one thread, this very copy of recipebench, and no key that a level could tell."""
     home = str(Path(recipebench.__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": path}
+    inherited = {name: value for name, value in os.environ.items() if name != "WANDB_API_KEY"}
+    return {**inherited, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": path}

@@ -99,6 +99,7 @@ class Client:
 
     def __init__(self, folder: Path, target: Target, group: str, key: str | None = None) -> None:
         self._folder, self._target, self._group, self._key = folder, target, group, key
+        self._dotted: dict[str, set[str]] = {}
         self.mode = "shared" if target.mode == "shared" else "offline"
 
     def open(self, described: Mapping[str, Any]) -> wandb.Run:
@@ -125,6 +126,7 @@ class Client:
         )
         run.define_metric("epoch", summary="none")
         run.define_metric("*", step_metric="epoch", summary="none")  # the summary is the record
+        self._dotted[described["id"]] = set()
         return run
 
     def _settings(self) -> dict[str, Any]:
@@ -137,10 +139,18 @@ class Client:
         """Add rows of a history; an epoch is a step."""
         for row in rows:
             given = {name: value for name, value in row.items() if name != "cell_id"}
+            self._define_dotted(run, given)
             if self.mode == "shared":  # several may write, so steps are the server's to give
                 run.log(given)
             else:
                 run.log(given, step=row["epoch"])
+
+    def _define_dotted(self, run: wandb.Run, row: Mapping[str, Any]) -> None:
+        """Say of `grad_norm.linear_1` what `*` does not say, since a dot leads into a mapping there."""
+        known = self._dotted[run.id]
+        for name in [name for name in row if "." in name and name not in known]:
+            known.add(name)
+            run.define_metric(name.replace(".", r"\."), step_metric="epoch", summary="none")
 
     def close(self, run: wandb.Run, summary: Mapping[str, Any], *, failed: bool = False) -> Path:
         """Write the summary, end the run and return its folder.
@@ -150,7 +160,15 @@ class Client:
         """
         run.summary.update(dict(summary))
         folder = folder_of(run)
+        self._dotted.pop(run.id, None)
         run.finish(exit_code=int(failed))
+        return folder
+
+    def abandon(self, run: wandb.Run) -> Path:
+        """End a run that will be written again, and return its folder."""
+        self._dotted.pop(run.id, None)
+        folder = folder_of(run)
+        run.finish(exit_code=1)
         return folder
 
 

@@ -128,8 +128,7 @@ class Session:
     def _drop(self, cell_id: str) -> None:
         if run := self._open.pop(cell_id, None):
             del self._logged[cell_id]
-            folder = folder_of(run)
-            run.finish(exit_code=1)
+            folder = self._client.abandon(run)
             if self._uploads is None:
                 shutil.rmtree(folder, ignore_errors=True)
 
