@@ -136,6 +136,7 @@ class StandIn:
     def _graphql(self, body: Json) -> Json:
         operations: dict[str, Callable[[Json], Json]] = {
             "ServerFeaturesQuery": lambda v: {"serverInfo": {"features": []}},
+            "Viewer": lambda v: {"viewer": {"id": "viewer", "entity": OWNER, "username": OWNER}},
             "UpsertBucket": self._upsert,
             "CreateRunFiles": self._run_files,
             "CreateArtifact": self._artifact,

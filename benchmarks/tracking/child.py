@@ -29,12 +29,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from recipebench.benchmarks.tracking import client
 from recipebench.benchmarks.tracking.session import Session
 from recipebench.benchmarks.tracking.target import Tracking, settle
+from recipebench.benchmarks.tracking.uploads import Uploads, answers
 
 Message = dict[str, Any]
 
@@ -92,13 +94,13 @@ def _session(first: Message, send: Callable[[Message], None]) -> Session:
     key = client.find_key(given, settings.base_url)
     token = settings.identity_token_file
     target = settle(Tracking(**first["tracking"]), asked, can_log_in=bool(key or token))
+    if target.mode == "shared" and not answers(settings.base_url):
+        target = replace(target, mode="offline", note="the server does not answer, so runs are kept offline")
     if target.note:
         send({"kind": "note", "text": target.note})
     uploads = None
     if target.mode == "online":
-        from recipebench.benchmarks.tracking.uploads import Uploads
-
-        uploads = Uploads(settings.base_url, key)
+        uploads = Uploads(folder, settings.base_url, key)
     send({"kind": "started", "mode": target.mode})
 
     def say(text: str) -> None:

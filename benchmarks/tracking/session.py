@@ -51,9 +51,11 @@ class Session:
         self._ledger.clean()
         self._open: dict[str, wandb.Run] = {}
         self._logged: dict[str, int] = {}
+        self._lost: set[str] = set()
         self.written = 0
-        for left in self._ledger.waiting() if uploads else []:
-            self._upload(left)
+        if uploads:
+            for left in self._ledger.waiting():
+                uploads.add(left)
 
     def open(self, cells: list[Row]) -> None:
         """Open the runs of a pack that has been started."""
@@ -61,28 +63,28 @@ class Session:
             self._drop(described["id"])
             self._begin(described)
 
-    def _begin(self, described: Mapping[str, Any]) -> wandb.Run:
-        run = self._start(described)
+    def _begin(self, described: Mapping[str, Any]) -> wandb.Run | None:
+        """Open a run and have it uploaded as it grows; None where its server has failed it before."""
+        if described["id"] in self._lost:
+            return None
+        try:
+            run = self._client.open(described)
+        except Exception as error:
+            if self._client.mode != "shared":
+                raise
+            self._retreat(described["id"], error)
+            return None
         self._open[described["id"]], self._logged[described["id"]] = run, 0
-        if self._client.mode != "shared":
-            self._upload(folder_of(run))
+        if self._client.mode != "shared" and self._uploads:
+            self._uploads.add(folder_of(run))
         return run
 
-    def _start(self, described: Mapping[str, Any]) -> wandb.Run:
-        if self._client.mode == "shared":
-            import wandb
-
-            try:
-                return self._client.open(described)
-            except wandb.Error as error:
-                self._retreat(str(error))
-        return self._client.open(described)
-
-    def _retreat(self, reason: str) -> None:
-        """Go on without the server that runs were to be shared on."""
-        text = " ".join(mask_secrets([reason]))
-        self._say(f"the server is not to be had ({text[:200]}); runs are kept offline")
+    def _retreat(self, run_id: str, error: Exception) -> None:
+        """Go on without the server that runs were to be shared on; its client lets go of this one no more."""
+        text = " ".join(mask_secrets([" ".join(str(error).split())]))
+        self._say(f"the server is not to be had ({text[:200]}); what follows is kept offline")
         self._client.mode = "offline"
+        self._lost.add(run_id)
 
     def rows(self, rows: Mapping[str, list[Row]]) -> None:
         """Log what the epochs of a pack have brought."""
@@ -97,8 +99,8 @@ class Session:
     def done(self, record: Row, rows: list[Row], described: Row) -> None:
         """Finish a cell's run: the rows that it lacks, the summary, the ledger."""
         cell_id = described["id"]
-        if cell_id not in self._open:
-            self._begin(described)
+        if cell_id not in self._open and self._begin(described) is None:
+            return
         self._log(cell_id, rows[self._logged[cell_id] :])
         summary = {"suite": self._suite} | plain(record)
         self._finish(cell_id, summary, version(record), failed=record["status"] == "failed")
@@ -109,7 +111,7 @@ class Session:
         try:
             folder = self._client.close(run, summary, failed=failed)
         except TimeoutError as error:  # it stays out of the ledger, and is written again
-            self._retreat(str(error))
+            self._retreat(run_id, error)
             return
         shared = folder.name.startswith("run-")
         entry = Entry(run_id, self._target.name, held, str(folder.relative_to(self._folder)), uploaded=shared)
@@ -143,17 +145,10 @@ class Session:
             suite: `run`, `version`, `description`, `config`, `text`, `out` and `counts`; see `tracker`.
         """
         described = closing.described(self._suite, suite["description"], suite["config"])
-        run = self._start(described)
-        closing.fill(run, self._suite, Path(suite["out"]), suite["text"])
-        self._open[described["id"]], self._logged[described["id"]] = run, 0
-        self._finish(described["id"], dict(suite["counts"]), suite["version"])
-        self.written -= 1
-        if self._client.mode != "shared":
-            self._upload(folder_of(run))
-
-    def _upload(self, folder: Path) -> None:
-        if self._uploads:
-            self._uploads.add(folder)
+        if run := self._begin(described):
+            closing.fill(run, self._suite, Path(suite["out"]), suite["text"])
+            self._finish(described["id"], dict(suite["counts"]), suite["version"])
+            self.written -= 1
 
     def end(self, tick: Callable[[], None]) -> dict[str, Any]:
         """Give up what is still open, wait for uploads that move, and return what has become of the runs.

@@ -131,8 +131,8 @@ class Tracker:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         assert self._process.stderr is not None
-        self._start(self._write, self._process.stdin)
-        self._start(self._read, self._process.stdout)
+        self._writer = self._start(self._write, self._process.stdin)
+        self._reader = self._start(self._read, self._process.stdout)
         self._listener = self._start(self._listen, self._process.stderr)
         self._post({"do": "start", "folder": str(self.folder), "suite": suite, "tracking": asdict(tracking)})
 
@@ -148,6 +148,8 @@ class Tracker:
             self._process.wait(STALL if kind is None else 5.0)
         self._process.kill()
         self._process.wait()
+        for thread in (self._writer, self._reader, self._listener):
+            thread.join(1.0)
 
     def __call__(self, event: Event) -> None:
         """Pass on what has happened to a pack."""
@@ -236,17 +238,19 @@ class Tracker:
             stream.close()
 
     def _read(self, stream: IO[str]) -> None:
-        for line in stream:
-            with contextlib.suppress(ValueError):  # it died while it wrote
-                answer = json.loads(line)
-                if answer["kind"] == "note":
-                    self._say(f"W&B: {answer['text']}.")
-                else:
-                    self._answers.put(answer)
+        with stream:
+            for line in stream:
+                with contextlib.suppress(ValueError):  # it died while it wrote
+                    answer = json.loads(line)
+                    if answer["kind"] == "note":
+                        self._say(f"W&B: {answer['text']}.")
+                    else:
+                        self._answers.put(answer)
         self._answers.put({"kind": "lost"})
 
     def _listen(self, stream: IO[str]) -> None:
-        self._said.extend(stream)
+        with stream:
+            self._said.extend(stream)
 
     def _cause(self) -> str:
         self._listener.join(1.0)

@@ -43,16 +43,17 @@ class Uploads:
     """Run folders on their way to a server.
 
     Args:
+        folder: the tracking folder; the service logs there.
         base_url: the server.
         key: the API key; None where an identity token takes its place.
     """
 
-    def __init__(self, base_url: str, key: str | None) -> None:
+    def __init__(self, folder: Path, base_url: str, key: str | None) -> None:
         import wandb
         from wandb.sdk import wandb_setup
 
         single = wandb_setup.singleton()
-        self._settings = wandb.Settings(base_url=base_url, silent=True, **TIMEOUTS)
+        self._settings = wandb.Settings(base_url=base_url, root_dir=str(folder), silent=True, **TIMEOUTS)
         self._settings.identity_token_file = single.settings.identity_token_file
         self._settings.api_key = key
         self._service, self._asyncer = single.ensure_service(), single.asyncer
@@ -108,15 +109,8 @@ class Uploads:
         return bool(self._active) and self._troubled >= set(self._active)
 
     def _knock(self, base_url: str) -> None:
-        """Find out whether anything answers at all, long before it matters."""
-        try:
-            urllib.request.urlopen(base_url, timeout=KNOCK).close()
-        except urllib.error.HTTPError:  # an answer
-            self._answers = True
-        except (OSError, ValueError):
-            self._answers = False
-        else:
-            self._answers = True
+        """Find out whether anything answers, long before it matters."""
+        self._answers = answers(base_url)
 
     def _start(self) -> None:
         """Begin what may begin: one after the other for a run, and nothing new while the server is stuck."""
@@ -194,6 +188,17 @@ class Uploads:
 
     def _note(self, text: str) -> None:
         self.problem = self.problem or " ".join(mask_secrets([" ".join(text.split())]))[:300]
+
+
+def answers(base_url: str) -> bool:
+    """Whether a server answers anything at all, within `KNOCK` seconds; no key is shown to it."""
+    try:
+        urllib.request.urlopen(base_url, timeout=KNOCK).close()
+    except urllib.error.HTTPError:  # an answer
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _run_of(folder: Path) -> str:

@@ -186,7 +186,7 @@ def recipebench(home: Path) -> Run:
                 "PYTHONPATH": os.pathsep.join(filter(None, places)),
                 **variables,
             },
-            cwd=home.parent,
+            cwd=home,
             capture_output=True,
             text=True,
             check=False,
