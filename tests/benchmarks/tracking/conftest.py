@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 import recipebench as rb
+from recipebench.benchmarks import verbs
 from recipebench.benchmarks.cells import Cell, expand
 from recipebench.benchmarks.suite import load_suite
 from recipebench.benchmarks.tracking.content import rows_of
@@ -204,6 +205,29 @@ def offline(recipebench: Run, home: Path, tmp_path_factory: pytest.TempPathFacto
     done = recipebench("run", file, "--store", folder / "runs", "--workers", 1)
     assert done.returncode == 0, done.stderr
     return Tracked(LIVE, folder / "runs", done.stdout + done.stderr, home)
+
+
+Track = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def track(home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Track:
+    """Write the runs of a store of the suite `LIVE`, from this process; return code and output."""
+
+    def write(store: Path, mode: str | None = None, **variables: str) -> tuple[int, str]:
+        file = store.parent / "live.yaml"
+        file.write_text(yaml.safe_dump(LIVE))
+        with monkeypatch.context() as patch:
+            for name in [name for name in os.environ if name.startswith("WANDB_")]:
+                patch.delenv(name)
+            for name, value in {"HOME": str(home), **variables}.items():
+                patch.setenv(name, value)
+            capfd.readouterr()
+            code = verbs.track(str(file), store, None, how={"mode": mode} if mode else {})
+        out, err = capfd.readouterr()
+        return code, out + err
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -87,14 +87,12 @@ def test_nothing_is_written_under_the_home_folder(offline: Any) -> None:
     assert [path for path in offline.home.rglob("*") if "wandb" in path.name] == []
 
 
-def test_track_writes_what_live_tracking_writes(
-    offline: Any, tools: Any, recipebench: Any, tmp_path: Path
-) -> None:
+def test_track_writes_what_live_tracking_writes(offline: Any, tools: Any, track: Any, tmp_path: Path) -> None:
     store = _untracked(offline, tmp_path)
-    done = recipebench("track", _suite(offline), "--store", store)
-    after = tools.Tracked(offline.suite, store, done.stdout, offline.home)
+    code, printed = track(store)
+    after = tools.Tracked(offline.suite, store, printed, offline.home)
 
-    assert done.returncode == 0, done.stderr
+    assert code == 0, printed
     for run, folder in offline.folders.items():
         live, later = tools.read_run(folder), tools.read_run(after.folders[run])
         assert later.config | {"command": ""} == live.config | {"command": ""}
@@ -106,20 +104,20 @@ def test_track_writes_what_live_tracking_writes(
 
 
 def test_track_is_idempotent_and_writes_again_what_was_torn(
-    offline: Any, tools: Any, recipebench: Any, tmp_path: Path
+    offline: Any, tools: Any, track: Any, tmp_path: Path
 ) -> None:
     store = Path(shutil.copytree(offline.store, tmp_path / "runs"))
     tracked = tools.Tracked(offline.suite, store, "", offline.home)
     before = tracked.folders
 
-    again = recipebench("track", _suite(offline), "--store", store)
+    _, again = track(store)
 
-    assert "W&B: 0 cells written, 4 before." in again.stdout
+    assert "W&B: 0 cells written, 4 before." in again
     assert tracked.folders == before
     ledger = store / "tracking" / "written.jsonl"
     ledger.write_bytes(b"\n".join(ledger.read_bytes().splitlines()[1:])[:-9])  # one lost, one torn
-    third = recipebench("track", _suite(offline), "--store", store)
-    assert re.search(r"W&B: [12] cells written, [32] before", third.stdout), third.stdout
+    _, third = track(store)
+    assert re.search(r"W&B: [12] cells written, [32] before", third), third
     assert set(tracked.folders) == set(before)
 
 

@@ -80,26 +80,26 @@ def test_the_key_is_in_no_file_and_no_output(online: Any) -> None:
     assert KEY not in online.printed
 
 
-def test_uploaded_runs_are_not_uploaded_again(online: Any, server: StandIn, recipebench: Any) -> None:
+def test_uploaded_runs_are_not_uploaded_again(online: Any, server: StandIn, track: Any) -> None:
     before = server.requests
 
-    done = _track(recipebench, online.store, server.url)
+    _, printed = track(online.store, WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url)
 
-    assert "W&B: 0 cells written, 4 before." in done.stdout
+    assert "W&B: 0 cells written, 4 before." in printed
     assert {run.completions for run in server.runs.values()} == {1}
     assert server.requests - before <= 1  # whether it answers
 
 
 def test_a_server_that_hangs_costs_no_result_and_a_later_sync_completes_once(
-    offline: Any, tools: Any, recipebench: Any, home: Path, tmp_path: Path
+    offline: Any, tools: Any, track: Any, home: Path, tmp_path: Path
 ) -> None:
     store = _copy(offline, tmp_path)
     with StandIn(hang=True) as hanging:
-        done = _track(recipebench, store, hanging.url)
+        code, printed = track(store, WANDB_API_KEY=KEY, WANDB_BASE_URL=hanging.url)
 
-    assert done.returncode == 0
-    assert "W&B: 4 cells written, 0 before." in done.stdout
-    assert "W&B: 5 runs wait in" in done.stdout
+    assert code == 0, printed
+    assert "W&B: 4 cells written, 0 before." in printed
+    assert "W&B: 5 runs wait in" in printed
     with StandIn() as server:
         for _ in range(2):
             _sync(store, home, server.url)
@@ -120,45 +120,43 @@ def _sync(store: Path, home: Path, url: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_server_that_refuses_the_key_says_so(offline: Any, recipebench: Any, tmp_path: Path) -> None:
+def test_a_server_that_refuses_the_key_says_so(offline: Any, track: Any, tmp_path: Path) -> None:
     wrong = "f" * 40
     with StandIn() as server:
-        done = _track(recipebench, _copy(offline, tmp_path), server.url, key=wrong)
+        code, printed = track(_copy(offline, tmp_path), WANDB_API_KEY=wrong, WANDB_BASE_URL=server.url)
 
-    assert done.returncode == 0
-    assert "5 runs wait" in done.stdout
-    assert "W&B: permission denied" in done.stdout
-    assert wrong not in done.stdout + done.stderr
+    assert code == 0, printed
+    assert "5 runs wait" in printed
+    assert "W&B: permission denied" in printed
+    assert wrong not in printed
 
 
 def test_shared_runs_are_written_to_the_server_directly(
-    offline: Any, tools: Any, recipebench: Any, tmp_path: Path
+    offline: Any, tools: Any, track: Any, tmp_path: Path
 ) -> None:
     store = _copy(offline, tmp_path)
     with StandIn() as server:
-        done = _track(recipebench, store, server.url, "--mode", "shared")
-        again = _track(recipebench, store, server.url, "--mode", "shared")
+        code, printed = track(store, "shared", WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url)
+        _, again = track(store, "shared", WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url)
 
     _, histories = offline.frames()
-    assert done.returncode == 0, done.stderr
-    assert "W&B: 0 cells written, 4 before." in again.stdout
+    assert code == 0, printed
+    assert "W&B: 0 cells written, 4 before." in again
     for cell_id, rows in histories.items():
         assert tools.same([tools.own(row) for row in server.runs[cell_id].history], rows)
     assert {run.completions for run in server.runs.values()} == {1}
-    assert "wait in" not in done.stdout
+    assert "wait in" not in printed
 
 
-def test_shared_runs_without_a_server_are_kept_offline(
-    offline: Any, recipebench: Any, tmp_path: Path
-) -> None:
+def test_shared_runs_without_a_server_are_kept_offline(offline: Any, track: Any, tmp_path: Path) -> None:
     with StandIn() as server:
         gone = server.url
 
-    done = _track(recipebench, _copy(offline, tmp_path), gone, "--mode", "shared")
+    code, printed = track(_copy(offline, tmp_path), "shared", WANDB_API_KEY=KEY, WANDB_BASE_URL=gone)
 
-    assert done.returncode == 0, done.stderr
-    assert "the server does not answer, so runs are kept offline" in done.stdout
-    assert "5 runs wait" in done.stdout
+    assert code == 0, printed
+    assert "the server does not answer, so runs are kept offline" in printed
+    assert "5 runs wait" in printed
 
 
 # The tracker, fed with events of a run that is over.
@@ -222,7 +220,7 @@ def test_a_pack_that_is_tried_again_leaves_one_run_a_cell(tracked: Any, tools: A
 
 
 def test_a_server_that_dies_is_caught_up_with(
-    tracked: Any, tools: Any, recipebench: Any, monkeypatch: pytest.MonkeyPatch
+    tracked: Any, tools: Any, track: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     pack = Pack(_adam(tracked))
@@ -238,15 +236,15 @@ def test_a_server_that_dies_is_caught_up_with(
         _wait_for_written(tracked, 2)
 
     with StandIn() as server:
-        done = _track(recipebench, tracked.store, server.url)
-        assert "W&B: 2 cells written, 2 before, 5 runs uploaded." in done.stdout
+        _, printed = track(tracked.store, WANDB_API_KEY=KEY, WANDB_BASE_URL=server.url)
+        assert "W&B: 2 cells written, 2 before, 5 runs uploaded." in printed
         _, histories = tracked.frames()
         assert {run.completions for run in server.runs.values()} == {1}
         for cell_id, rows in histories.items():
             assert tools.same([tools.own(row) for row in server.runs[cell_id].history], rows)
 
 
-def test_an_interrupted_run_goes_on_in_the_same_run(tracked: Any, recipebench: Any) -> None:
+def test_an_interrupted_run_goes_on_in_the_same_run(tracked: Any, track: Any) -> None:
     pack = Pack(_adam(tracked))
 
     def interrupted() -> None:
@@ -258,14 +256,14 @@ def test_an_interrupted_run_goes_on_in_the_same_run(tracked: Any, recipebench: A
     with pytest.raises(KeyboardInterrupt):
         interrupted()
 
-    done = _track(recipebench, tracked.store, "http://127.0.0.1:9", "--mode", "offline")
+    _, printed = track(tracked.store, "offline", WANDB_API_KEY=KEY, WANDB_BASE_URL="http://127.0.0.1:9")
 
-    assert "W&B: 4 cells written, 0 before." in done.stdout
+    assert "W&B: 4 cells written, 0 before." in printed
     assert set(tracked.folders) == {cell.id for cell in tracked.cells} | {"suite-live"}
 
 
 def test_a_tracking_process_that_is_killed_stops_nothing(
-    tracked: Any, recipebench: Any, children: Any, alive: Any, monkeypatch: pytest.MonkeyPatch
+    tracked: Any, track: Any, children: Any, alive: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tracker_module, "MOST_PENDING", 0)
     pack = Pack(_adam(tracked))
@@ -280,19 +278,11 @@ def test_a_tracking_process_that_is_killed_stops_nothing(
 
     assert outcome.ended
     assert "recipebench track" in outcome.problem
-    done = _track(recipebench, tracked.store, "http://127.0.0.1:9", "--mode", "offline")
-    assert "W&B: 4 cells written, 0 before." in done.stdout
+    _, printed = track(tracked.store, "offline", WANDB_API_KEY=KEY, WANDB_BASE_URL="http://127.0.0.1:9")
+    assert "W&B: 4 cells written, 0 before." in printed
     _wait_for(lambda: not any(alive(pid) for pid in core))
 
 
 def _copy(offline: Any, folder: Path) -> Path:
     target = folder / "runs"
     return Path(shutil.copytree(offline.store, target, ignore=shutil.ignore_patterns("tracking")))
-
-
-def _track(recipebench: Any, store: Path, url: str, *more: str, key: str = KEY) -> Any:
-    suite = store.parent / "live.yaml"
-    if not suite.exists():
-        from_conftest = sys.modules[recipebench.__module__]
-        suite.write_text(yaml.safe_dump(from_conftest.LIVE))
-    return recipebench("track", suite, "--store", store, *more, WANDB_API_KEY=key, WANDB_BASE_URL=url)
