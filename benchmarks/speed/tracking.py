@@ -2,8 +2,9 @@
 
 Run as `python -m recipebench.benchmarks.speed.tracking`. The first three need no training: cells of a
 record and a history each are written as a run writes them. The last trains a suite in rounds, in turn
-untracked, with a server that hangs and with one that refuses; times are of the whole command, from its
-first import to its end.
+untracked, with a server that hangs and with one that refuses: seconds of the whole command, from its
+first import to its end, and, since those depend on what else the machine does, seconds of processors by
+the command and all that it started.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ METRICS = [
 
 ARMS = ("untracked", "hangs", "refuses")
 """What the matrix is trained with, in turn."""
+
+KINDS = ("seconds", "processor seconds")
+"""What is measured of a run."""
 
 
 def _suite(cells: int, epochs: int) -> dict[str, Any]:
@@ -154,20 +158,28 @@ def _variables(url: str | None) -> Iterator[None]:
 
 def dead_server(rounds: int, cells: int, epochs: int) -> dict[str, Any]:
     """Time whole runs without tracking and with servers that hang or refuse, in turn."""
-    times: dict[str, list[float]] = {arm: [] for arm in ARMS}
+    times: dict[str, list[tuple[float, float]]] = {arm: [] for arm in ARMS}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         suite = Path(place) / "suite.yaml"
         suite.write_text(yaml.safe_dump(_suite(cells, epochs)))
         for turn in range(rounds):
             for arm in ARMS:
                 times[arm].append(_run(suite, Path(place) / f"{arm}-{turn}", arm))
-    costs = {
-        arm: [t / u - 1 for t, u in zip(times[arm], times["untracked"], strict=True)] for arm in ARMS[1:]
-    }
-    return {"seconds": times, "cost": {arm: statistics.median(found) for arm, found in costs.items()}}
+    found: dict[str, Any] = {}
+    for i, kind in enumerate(KINDS):
+        found[kind] = {arm: [pair[i] for pair in pairs] for arm, pairs in times.items()}
+        found[f"cost in {kind}"] = {
+            arm: _cost(found[kind][arm], found[kind]["untracked"]) for arm in ARMS[1:]
+        }
+    return found
 
 
-def _run(suite: Path, store: Path, arm: str) -> float:
+def _cost(times: list[float], without: list[float]) -> float:
+    """Return the share by which the middle round is longer."""
+    return statistics.median([t / u - 1 for t, u in zip(times, without, strict=True)])
+
+
+def _run(suite: Path, store: Path, arm: str) -> tuple[float, float]:
     command = [sys.executable, "-m", "recipebench", "run", str(suite), "--store", str(store)]
     with StandIn(hang=arm == "hangs") as server:
         url = server.url
@@ -176,12 +188,18 @@ def _run(suite: Path, store: Path, arm: str) -> float:
     return _time(command, None if arm == "untracked" else url)
 
 
-def _time(command: list[str], url: str | None) -> float:
+def _time(command: list[str], url: str | None) -> tuple[float, float]:
     tracked = ["--track", "wandb"] if url else []
     with _variables(url):
-        start = time.perf_counter()
+        before, start = _processor_seconds(), time.perf_counter()
         subprocess.run([*command, *tracked], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - start
+    return time.perf_counter() - start, _processor_seconds() - before
+
+
+def _processor_seconds() -> float:
+    """Return what all processes that this one has started and seen end have used."""
+    used = os.times()
+    return used.children_user + used.children_system
 
 
 def conditions() -> str:
@@ -204,8 +222,9 @@ def report(found: dict[str, Any]) -> str:
     ]
     if dead:
         whole = statistics.median(dead["seconds"]["untracked"])
-        cost = ", ".join(f"{arm} {100 * value:+.1f} %" for arm, value in dead["cost"].items())
-        lines.append(f"a run of {whole:.0f} s with a server that … {cost} (median of the rounds)")
+        for kind in KINDS:
+            cost = ", ".join(f"{arm} {100 * value:+.1f} %" for arm, value in dead[f"cost in {kind}"].items())
+            lines.append(f"a run of {whole:.0f} s with a server that … {cost} in {kind} (median)")
     return "\n".join(lines)
 
 
