@@ -322,7 +322,8 @@ def _speed() -> str:
 
 def _tracking() -> str:
     if not TRACKING.exists():
-        return "Not measured yet: `python -m recipebench.benchmarks.speed.tracking --json docs/tracking.json`."
+        command = "python -m recipebench.benchmarks.speed.tracking --json docs/tracking.json"
+        return f"Not measured yet: `{command}`."
     from recipebench.benchmarks.speed import tracking
 
     return f"```text\n{tracking.report(json.loads(TRACKING.read_text(encoding='utf-8')))}\n```"

@@ -54,7 +54,7 @@ def _suite(cells: int, epochs: int) -> dict[str, Any]:
     return {
         "name": "tracking",
         "data": ["digits"],
-        "model": {"mlp": {"hidden": [64, 32]}},
+        "model": {"mlp": {"hidden": [512, 512]}},
         "matrix": {"optimizer": ["sgd", "adam"]},
         "seeds": max(1, cells // 2),
         "protocol": {"epochs": epochs, "batch_size": 32},
@@ -236,8 +236,8 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=int, default=3, help="rounds of training with a dead server; 0: none"
     )
-    parser.add_argument("--train-cells", type=int, default=128, help="cells that are trained in a round")
-    parser.add_argument("--train-epochs", type=int, default=100, help="epochs of each of them")
+    parser.add_argument("--train-cells", type=int, default=32, help="cells that are trained in a round")
+    parser.add_argument("--train-epochs", type=int, default=60, help="epochs of each of them")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args()
     found = {

@@ -40,7 +40,7 @@ QUIET: dict[str, Any] = {
     "x_disable_stats": True,
     "x_disable_viewer": True,
     "x_save_requirements": False,
-    "x_transaction_log_flush_interval": 1.0,
+    "x_transaction_log_flush_interval": 5.0,
 }
 """Settings of a run: nothing is captured but what is given, so that opening one takes 10 ms, not 125."""
 

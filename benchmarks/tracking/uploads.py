@@ -30,8 +30,11 @@ PATIENCE = 30.0
 KNOCK = 3.0
 """Seconds in which the server has to answer anything at all."""
 
-POLL = 2.0
-"""Seconds between two looks at how uploads fare."""
+POLL = 5.0
+"""Seconds between two looks at how uploads fare while cells train."""
+
+LAST_POLL = 0.2
+"""The same at the end."""
 
 TIMEOUTS: dict[str, Any] = {"x_graphql_timeout_seconds": 10.0, "x_file_stream_timeout_seconds": 20.0}
 """How long the server may take for one answer, in seconds."""
@@ -85,7 +88,7 @@ class Uploads:
         Args:
             tick: called while there is something to wait for.
         """
-        self._speed = POLL / 10
+        self._speed = LAST_POLL
         with self._lock:
             self._changed = time.monotonic()
         while self._is_moving():
@@ -160,7 +163,7 @@ class Uploads:
     async def _watch(self) -> None:
         """Look again and again at how the uploads fare."""
         while True:
-            await asyncio.sleep(self._speed)
+            await self._rest()
             for folder, name in [(f, n) for f, n in self._active.items() if n]:
                 moved, trouble = await self._look(name)
                 with self._lock:
@@ -172,6 +175,12 @@ class Uploads:
                         if self._seen.get(folder) != moved:
                             self._seen[folder], self._changed = moved, time.monotonic()
             self._start()
+
+    async def _rest(self) -> None:
+        """Wait until it is time to look again, which may come sooner than it did."""
+        since = time.monotonic()
+        while time.monotonic() - since < self._speed:
+            await asyncio.sleep(LAST_POLL)
 
     async def _look(self, name: str) -> tuple[str, str]:
         """Return what an upload is at, and what the server last said if it has to be asked again."""
