@@ -34,6 +34,7 @@ from recipebench.benchmarks.tracking import sweeps
 from recipebench.benchmarks.tracking.agent import run_chosen
 from recipebench.benchmarks.tracking.following import following
 from recipebench.benchmarks.tracking.options import asked_of, tracked
+from recipebench.benchmarks.tracking.state import state
 from recipebench.benchmarks.tracking.target import Tracking
 from recipebench.datamodules import fetch
 from recipebench.datamodules.catalog import DATA
@@ -565,6 +566,7 @@ def doctor(data_dir: Path | None, path: Path) -> None:
         ("Python", platform.python_version),
         ("packages", lambda: ", ".join(f"{name} {version}" for name, version in here.packages.items())),
         ("store", lambda: f"{path}: {len(Store(path).cached())} finished cells"),
+        ("tracking", lambda: state(path)),
     ]
     rows += [(f"data {name}", partial(_found, name, data_dir)) for name in DATA]
     for name, tell in rows:

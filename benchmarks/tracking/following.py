@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import yaml
@@ -26,12 +26,12 @@ class Following:
     Args:
         tracker: what tracks it; None where nothing does.
         suite: the suite.
-        source: what the suite was read from.
+        text: the suite's file.
         say: told what a person should know.
     """
 
-    def __init__(self, tracker: Tracker | None, suite: Suite, source: Source, say: Say) -> None:
-        self._tracker, self._suite, self._source, self._say = tracker, suite, source, say
+    def __init__(self, tracker: Tracker | None, suite: Suite, text: str, say: Say) -> None:
+        self._tracker, self._suite, self._text, self._say = tracker, suite, text, say
 
     def watch(self, *others: Callable[[Event], None]) -> Callable[[Event], None]:
         """Return what tells every event to others, then to the tracker."""
@@ -51,7 +51,7 @@ class Following:
             Closing(
                 name=self._suite.name,
                 description=self._suite.description,
-                text=text_of(self._source),
+                text=self._text,
                 out=out,
                 command=command,
                 endpoint=self._suite.endpoint,
@@ -77,11 +77,19 @@ def following(
         source: what the suite was read from.
         say: told what a person should know.
     """
-    if tracking is None:
-        yield Following(None, suite, source, say)
-        return
-    with Tracker(tracking, store, suite.name, say) as tracker:
-        yield Following(tracker, suite, source, say)
+    tracker = _tracker(tracking, store, suite, say) if tracking else None
+    followed = Following(tracker, suite, text_of(source) if tracker else "", say)
+    with tracker or nullcontext():
+        yield followed
+
+
+def _tracker(tracking: Tracking, store: Path, suite: Suite, say: Say) -> Tracker | None:
+    """Start tracking; a machine on which no process can be started trains all the same."""
+    try:
+        return Tracker(tracking, store, suite.name, say)
+    except OSError as error:
+        say(f"W&B: no process can be started ({error}); nothing is tracked.")
+        return None
 
 
 def text_of(source: Source) -> str:

@@ -35,7 +35,7 @@ FOLDER = "tracking"
 MOST_PENDING = 64 * 2**20
 """Bytes that may wait for a tracking process that lags; what comes then is caught up with at the end."""
 
-STALL = 60.0
+STALL = 120.0
 """Seconds without a sign of life after which the tracking process is given up."""
 
 LAST_LINES = 20

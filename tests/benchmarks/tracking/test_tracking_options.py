@@ -12,6 +12,7 @@ from recipebench.benchmarks.suite import json_schema, load_suite
 from recipebench.benchmarks.tracking.client import find_key, prepare
 from recipebench.benchmarks.tracking.ledger import Entry, Ledger
 from recipebench.benchmarks.tracking.options import tracked
+from recipebench.benchmarks.tracking.state import state
 from recipebench.benchmarks.tracking.target import MODES, Tracking, settle
 from recipebench.errors import RequestError
 
@@ -119,6 +120,22 @@ def test_a_key_is_found_in_netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert find_key(None, "https://other.example.org") is None
     file.write_text("machine\n")
     assert find_key(None, "https://api.example.org") is None
+
+
+def test_the_state_tells_of_key_and_waiting_runs_and_shows_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("NETRC", raising=False)
+    folder = tmp_path / "tracking" / "wandb" / "offline-run-1-x"
+    folder.mkdir(parents=True)
+    Ledger(tmp_path / "tracking").add(Entry("x", "t", "v", "wandb/offline-run-1-x"))
+
+    with_key = state(tmp_path, {"WANDB_API_KEY": "secret", "WANDB_BASE_URL": "http://here"})
+
+    assert f"a key for http://here, 1 runs of {tmp_path} wait" in with_key
+    assert "secret" not in with_key
+    assert "no key, so runs are kept offline for https://api.wandb.ai" in state(tmp_path, {})
 
 
 def test_the_ledger_replaces_what_was_not_uploaded_and_keeps_what_was(tmp_path: Path) -> None:
