@@ -38,6 +38,8 @@ MOST_PENDING = 64 * 2**20
 STALL = 120.0
 """Seconds without a sign of life after which the tracking process is given up."""
 
+CATCH_UP = "`recipebench track` writes what is missing"
+
 LAST_LINES = 20
 
 Message = dict[str, Any]
@@ -70,6 +72,8 @@ class Outcome:
         """Say it to a person."""
         sent = f", {self.uploaded} runs uploaded" if self.uploaded else ""
         told = f"W&B: {self.written} cells written, {self.kept} before{sent}."
+        if self.ended:  # it has not said how far it came
+            return [f"W&B: {self.problem}."]
         trouble = [f"W&B: {self.problem}"] if self.problem else []
         sync = f"W&B: {self.left} runs wait in {self.folder}. Upload them: wandb sync {self.folder}"
         return [told, *trouble, *([sync] if self.left else [])]
@@ -215,7 +219,7 @@ class Tracker:
             try:
                 answer = self._answers.get(timeout=STALL)
             except queue.Empty:
-                self._ended = f"tracking does not answer for {STALL:.0f} s and is given up"
+                self._ended = f"tracking does not answer for {STALL:.0f} s and is given up; {CATCH_UP}"
                 break
             if answer["kind"] == wanted:
                 return answer
@@ -255,7 +259,7 @@ class Tracker:
     def _cause(self) -> str:
         self._listener.join(1.0)
         last = " ".join(mask_secrets([self._said[-1].strip()])) if self._said else "it said nothing"
-        return f"tracking has ended early: {last[:300]}. `recipebench track` writes what is missing"
+        return f"tracking has ended early: {last[:300]}; {CATCH_UP}"
 
 
 class _Count:
