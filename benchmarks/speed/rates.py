@@ -14,6 +14,7 @@ import logging
 import statistics
 import time
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,13 @@ def measured(setting: str, optimizer: str, rounds: int, data_dir: Path | None) -
     }
 
 
+def table(found: Sequence[Mapping[str, Any]]) -> str:
+    """Return the figures as a Markdown table."""
+    head = "| setting | optimizer | rounds | a rate each / one rate, median |\n| --- | --- | --- | --- |"
+    rows = [f"| {f['setting']} | {f['optimizer']} | {f['rounds']} | {f['ratio']:.2f} × |" for f in found]
+    return "\n".join([head, *rows])
+
+
 def main() -> None:
     """Print how much longer a pack takes whose members have rates of their own."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -89,14 +97,12 @@ def main() -> None:
     warnings.simplefilter("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     print(conditions("cpu"))
-    print(
-        f"| setting | optimizer | a rate each / one rate, median of {options.rounds} |\n| --- | --- | --- |"
-    )
-    found = []
-    for setting in SETTINGS:
-        for optimizer in options.optimizer:
-            found.append(measured(setting, optimizer, options.rounds, options.data_dir))
-            print(f"| {setting} | {optimizer} | {found[-1]['ratio']:.2f} × |", flush=True)
+    found = [
+        measured(setting, optimizer, options.rounds, options.data_dir)
+        for setting in SETTINGS
+        for optimizer in options.optimizer
+    ]
+    print(table(found))
     if options.json:
         text = json.dumps({"conditions": conditions("cpu"), "results": found}, indent=2)
         options.json.write_text(text + "\n", encoding="utf-8")
