@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import platform
 import statistics
@@ -26,7 +27,7 @@ from typing import Any
 import yaml
 
 from recipebench.benchmarks.cells import Cell, expand
-from recipebench.benchmarks.environment import cpu_class, package_versions
+from recipebench.benchmarks.environment import cpu_class, package_versions, usable_cores
 from recipebench.benchmarks.executor import Event
 from recipebench.benchmarks.packs import Pack
 from recipebench.benchmarks.speed.wandb_server import KEY, StandIn
@@ -118,15 +119,16 @@ def matrix(cells: int, epochs: int, *, online: bool) -> dict[str, float]:
         StandIn() as server,
         _variables(server.url if online else None),
     ):
-        start = time.perf_counter()
+        before, start = _processor_seconds(), time.perf_counter()
         with Tracker(Tracking(), Path(folder), "speed", lambda text: None) as tracker:
             fed = _feed(tracker, _packs(planned), epochs)
             outcome = tracker.write({"status": "ok"}, [], content.described(planned[0]) | {"id": "last"})
-        took = time.perf_counter() - start
+        took, used = time.perf_counter() - start, _processor_seconds() - before
     done = outcome.uploaded if online else outcome.written
     if done != len(planned) + 1:
         raise RuntimeError(f"expected {len(planned) + 1} runs, got {done}: {outcome.problem}")
-    return {"cells": len(planned), "rows": len(planned) * (epochs + 1), "seconds": took, "fed": fed}
+    size = {"cells": len(planned), "rows": len(planned) * (epochs + 1)}
+    return {**size, "seconds": took, "processor seconds": used, "fed": fed}
 
 
 def _feed(tracker: Tracker, packs: list[Pack], epochs: int) -> float:
@@ -205,7 +207,14 @@ def _processor_seconds() -> float:
 def conditions() -> str:
     """Return machine and versions in one line."""
     version = package_versions()["wandb"]
-    return f"{cpu_class()}, {platform.system()}, Python {platform.python_version()}, wandb {version}"
+    versions = f"Python {platform.python_version()}, wandb {version}"
+    busy = f"{usable_cores()} cores with {_load():.1f} processes at work before this one"
+    return f"{cpu_class()}, {platform.system()}, {versions}, {busy}"
+
+
+def _load() -> float:
+    """Return how many processes wanted to run in the last minute; NaN where nobody counts."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else math.nan
 
 
 def report(found: dict[str, Any]) -> str:
@@ -217,8 +226,10 @@ def report(found: dict[str, Any]) -> str:
         f"open and close: {one['open and close, mean']:.1f} ms a cell, "
         f"in 95 of 100 at most {one['open and close, 95 %']:.1f}",
         f"row: {one['row, mean']:.2f} ms, in 95 of 100 at most {one['row, 95 %']:.2f}",
-        f"{size}, to files: {offline['seconds']:.1f} s, of which the matrix waits {offline['fed']:.2f} s",
-        f"{size}, to a server on this machine: {online['seconds']:.1f} s",
+        f"{size}, to files: {offline['seconds']:.1f} s, of a processor {offline['processor seconds']:.1f} s; "
+        f"the matrix waits {offline['fed']:.2f} s",
+        f"{size}, to a server on this machine: {online['seconds']:.1f} s, "
+        f"of a processor {online['processor seconds']:.1f} s",
     ]
     if dead:
         whole = statistics.median(dead["seconds"]["untracked"])
