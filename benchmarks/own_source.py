@@ -42,7 +42,7 @@ def name_of(factory: Callable[..., Any]) -> str:
     name = getattr(factory, "__name__", "")
     if not (inspect.isfunction(factory) or inspect.isclass(factory)) or not name.isidentifier():
         raise RequestError(
-            f"Expected a level, or a function or class that makes one, got {factory!r:.80}. {HOW}"
+            f"Expected the name of a level, or a function or class that makes one, got {factory!r:.80}. {HOW}"
         )
     return plugins.level_name(name)
 

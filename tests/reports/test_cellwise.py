@@ -34,7 +34,8 @@ def floats(values: list[float | None]) -> Any:
 
 
 def frame(**columns: Any) -> pd.DataFrame:
-    return pd.DataFrame({"cell_id": ["a", "b", "c"], **columns})
+    length = min((len(values) for values in columns.values()), default=3)
+    return pd.DataFrame({"cell_id": [*"abc"][:length], **columns})
 
 
 @pytest.mark.parametrize(

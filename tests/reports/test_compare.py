@@ -164,11 +164,9 @@ def test_a_measure_without_a_smallest_effect_has_no_verdict() -> None:
 
 def test_several_data_sets_are_one_family() -> None:
     def both(name: str, change: Any = None) -> ResultSet:
-        parts = [result_set(name, data=data, change=change) for data in ("digits", "line")]
-        frames = [
-            pd.concat([getattr(p, kind) for p in parts], ignore_index=True) for kind in ("records", "history")
-        ]
-        return ResultSet(name, *frames)
+        sets = [result_set(name, data=data, change=change) for data in ("digits", "line")]
+        records = pd.concat([one.records for one in sets], ignore_index=True)
+        return ResultSet(name, records, pd.concat([one.history for one in sets], ignore_index=True))
 
     found = compared(both("one"), both("two", lambda _, seed: 0.001 * seed))
 
