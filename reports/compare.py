@@ -352,7 +352,11 @@ def _named(found: Comparison) -> list[str]:
     rows = rows.sort_values(["ended", "size"], ascending=False, kind="stable")
     said = [_cell(row, found.endpoints[row["data"]]) for row in rows.head(MOST_NAMED).to_dict("records")]
     left = len(rows) - len(said)
-    return said + ([f"And {wording.count_of(left, 'more cell')}; all are in `.cells`."] if left > 0 else [])
+    return said + (
+        [f"And {wording.count_of(left, 'more cell')}; all are in `.cells` (cells.csv of --out)."]
+        if left > 0
+        else []
+    )
 
 
 def _cell(row: Mapping[Any, Any], endpoint: Endpoint) -> str:

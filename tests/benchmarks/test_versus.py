@@ -146,14 +146,14 @@ def own_sgd(parameters: Any, lr: float = 0.05) -> Any:
 def test_levels_of_a_function_and_of_a_file_and_a_rate_at_the_edge(tmp_path: Path) -> None:
     path = tmp_path / "my_levels.py"
     path.write_text(OWN)
-    low = {"tune": {"low": 1e-3, "high": 0.05, "trials": 3}}
+    low = {"tune": {"low": 1e-3, "high": 0.2, "trials": 3}}
 
     found = rb.compare(
         {"steps": {"lr": low}},
         own_sgd,
         plugin=path,
         store=tmp_path / "runs",
-        **{**SMALL, "batch_size": 50, "seeds": 2},
+        **{**SMALL, "model": "mlp", "batch_size": 50, "seeds": 2},
     )
 
     (written,) = (tmp_path / "runs" / "plugins").iterdir()

@@ -101,7 +101,7 @@ def test_a_change_of_all_cells_is_refuted_and_the_largest_are_named() -> None:
     named = [sentence for sentence in found.sentences if sentence.startswith("digits-")]
     assert len(named) == 10
     assert "seed 4" in named[0]
-    assert said(found, "And 5 more cells; all are in `.cells`.")
+    assert said(found, "And 5 more cells; all are in `.cells`")
 
 
 def test_single_cells_can_change_while_the_mean_does_not() -> None:
