@@ -53,6 +53,7 @@ class Event:
         epoch: the epoch that ended (`epoch`).
         records: one row a cell (`done`).
         history: their rows by epoch (`done`).
+        rows: the rows of its cells since the last such event, by cell, if they were asked for (`epoch`).
         reason: in one line (`retried`, `failed`).
         traceback: where the worker raised, or what it said before it died (`failed`).
     """
@@ -63,6 +64,7 @@ class Event:
     epoch: int = 0
     records: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     reason: str = ""
     traceback: str = ""
 
@@ -73,10 +75,12 @@ class LocalExecutor:
     Args:
         workers: number of processes.
         data_dir: where workers look for data first.
+        rows: whether `epoch` events carry the rows of the histories.
     """
 
-    def __init__(self, workers: int, data_dir: Path | None = None) -> None:
+    def __init__(self, workers: int, data_dir: Path | None = None, *, rows: bool = False) -> None:
         self._data_dir = data_dir
+        self._rows = rows
         self._workers = [_Worker() for _ in range(workers)]
         self._events: queue.SimpleQueue[tuple[int, Pack, Message]] = queue.SimpleQueue()
 
@@ -115,7 +119,7 @@ class LocalExecutor:
                     f"Workers do not start: {message['reason']}.\n{message['traceback']}".rstrip()
                 )
             if kind == "epoch":
-                yield Event("epoch", number, pack, epoch=message["epoch"])
+                yield Event("epoch", number, pack, epoch=message["epoch"], rows=message.get("rows", {}))
                 continue
             idle.append(number)
             if kind == "done":
@@ -136,7 +140,7 @@ class LocalExecutor:
         return Event("retried", number, pack, reason=message["reason"])
 
     def _start(self, number: int, pack: Pack) -> None:
-        request = training_request(pack, self._data_dir)
+        request = training_request(pack, self._data_dir) | ({"rows": True} if self._rows else {})
 
         def converse() -> None:
             for message in self._workers[number].ask(request):
@@ -281,7 +285,8 @@ class _Worker:
 
 
 def _environment() -> dict[str, str]:
-    """Give the worker one thread, and this very copy of recipebench."""
+    """Give the worker one thread, this very copy of recipebench, and no key that a level could tell."""
     home = str(Path(recipebench.__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": path}
+    inherited = {name: value for name, value in os.environ.items() if name != "WANDB_API_KEY"}
+    return {**inherited, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": path}

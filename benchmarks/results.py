@@ -27,6 +27,9 @@ from recipebench.reports.suite_info import SuiteInfo
 if TYPE_CHECKING:
     import pandas as pd
 
+PLACES = ("role", "search", "trial", "chosen")
+"""Columns that say what a row is there for, in suites that tune; `<factor>.tuned` beside them."""
+
 _NO_BUILD = {"torch": None, "cpu": None}
 
 
@@ -145,10 +148,7 @@ _RUN = (
     "sampling",
     "device",
     "seed",
-    "role",
-    "search",
-    "trial",
-    "chosen",
+    *PLACES,
     "status",
     "reason",
     "parameters",

@@ -39,6 +39,7 @@ class Options:
         pack_size: cells in a pack at most; 1 trains every cell alone; None lets the network decide.
         mix: reuse records of another torch version or class of processor.
         skip_unavailable: leave devices and data that cannot be had out of the plan.
+        rows: whether those who watch are given the rows of the histories as they come.
     """
 
     data_dir: Path | None = None
@@ -46,6 +47,7 @@ class Options:
     pack_size: int | None = None
     mix: bool = False
     skip_unavailable: bool = False
+    rows: bool = False
 
     def __post_init__(self) -> None:
         for name in ("workers", "pack_size"):
@@ -204,7 +206,7 @@ def run(plan: Plan, store: Store, options: Options, watch: Watch = lambda event:
         environment = store.begin_run(describe(workers=options.processes, threads=1))
         processes = options.processes if settled.courses else min(options.processes, len(packs))
         tried: set[str] = set()
-        with LocalExecutor(processes, options.data_dir) as executor:
+        with LocalExecutor(processes, options.data_dir, rows=options.rows) as executor:
             while packs:
                 for event in executor.run(packs):
                     _keep(event, store, environment)

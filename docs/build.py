@@ -38,6 +38,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 QUICK = ROOT / "docs" / "quick.json"
 SPEED = ROOT / "docs" / "speed.json"
+RATES = ROOT / "docs" / "rates.json"
+TRACKING = ROOT / "docs" / "tracking.json"
 IMAGES = ROOT / "docs" / "images"
 
 FIGURES = ("curves-digits-activation.svg", "pairs-digits-activation-initializer.svg")
@@ -319,6 +321,24 @@ def _speed() -> str:
     return f"{head}\n\n{ladder.table(found['results'])}"
 
 
+def _rates() -> str:
+    if not RATES.exists():
+        return "Not measured yet: `python -m recipebench.benchmarks.speed.rates --json docs/rates.json`."
+    from recipebench.benchmarks.speed import rates
+
+    found = json.loads(RATES.read_text(encoding="utf-8"))
+    return f"{found['conditions']}.\n\n{rates.table(found['results'])}"
+
+
+def _tracking() -> str:
+    if not TRACKING.exists():
+        command = "python -m recipebench.benchmarks.speed.tracking --json docs/tracking.json"
+        return f"Not measured yet: `{command}`."
+    from recipebench.benchmarks.speed import tracking
+
+    return f"```text\n{tracking.report(json.loads(TRACKING.read_text(encoding='utf-8')))}\n```"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     **{_plural(factor): partial(_levels, catalog) for factor, catalog in RECIPE.items()},
     "models": _models,
@@ -338,6 +358,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "quick": _quick,
     "closing": _closing,
     "speed": _speed,
+    "rates": _rates,
+    "tracking": _tracking,
 }
 """What the pages hold between their markers."""
 

@@ -68,6 +68,7 @@ def run(
     skip_unavailable: bool = False,
     mix: bool = False,
     plugin: Plugins = None,
+    track: str | Mapping[str, object] | None = None,
     quiet: bool = False,
 ) -> pd.DataFrame:
     """Train what a store lacks of a suite, write the report, and return the records.
@@ -85,6 +86,7 @@ def run(
         skip_unavailable: leave devices and data that cannot be had out of the plan.
         mix: reuse records of another torch version or class of processor.
         plugin: a file with levels of one's own, or several; they stay known in this process.
+        track: `wandb`, or the `track` key of a suite as a mapping; by default as the suite says.
         quiet: show no progress.
 
     Returns:
@@ -109,6 +111,7 @@ def run(
         skip_unavailable=skip_unavailable,
         mix=mix,
         plugin=_paths(plugin),
+        track=track,
     )
     return verbs.run_and_report(request, Console(quiet=quiet, highlight=False)).records
 
