@@ -214,6 +214,20 @@ def verify(
 
 
 @app.command()
+def compare(
+    store_a: Annotated[Path, typer.Argument(help="A store.")],
+    store_b: Annotated[Path, typer.Argument(help="Another store.")],
+    suite: Annotated[str | None, typer.Option("--suite", help="Only the cells of this suite.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for page, summary and CSV.")] = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Compare two stores cell by cell: what changed, by how much; exit with 1 where something matters."""
+    from recipebench.benchmarks import verbs
+
+    _finish(lambda: verbs.compare(store_a, store_b, suite, out, plugin or ()))
+
+
+@app.command()
 def init(
     path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("suite.yaml"),
 ) -> None:

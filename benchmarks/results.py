@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from recipebench.benchmarks.agenda import Agenda, Planned, agenda
@@ -21,6 +22,7 @@ from recipebench.benchmarks.records import (
 from recipebench.benchmarks.store import STATUSES, Store
 from recipebench.benchmarks.store_tables import table_from_rows, to_frame
 from recipebench.benchmarks.suite import Suite
+from recipebench.reports.suite_info import SuiteInfo
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,10 +40,25 @@ class Results:
     Args:
         records: one row a planned cell, in the order of the plan; see the columns in the documentation.
         history: one row a cell and epoch, epoch 0 untrained.
+        info: what a report knows of the suite; None while it is being trained.
     """
 
     records: pd.DataFrame
     history: pd.DataFrame
+    info: SuiteInfo | None = None
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """The frame that the tables of a report start from: levels as ordered labels, and one score.
+
+        Raises:
+            ValueError: there is no `info`.
+        """
+        from recipebench.reports import frames
+
+        if self.info is None:
+            raise ValueError("Results of a run that goes on have no `cells`; load them from the store.")
+        return frames.reported(frames.cells(self.records, self.info))
 
     @property
     def counts(self) -> dict[str, int]:

@@ -8,7 +8,7 @@ import platform
 import random
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,11 @@ from recipebench.benchmarks.endpoints import endpoint_of
 from recipebench.benchmarks.packs import Pack
 from recipebench.benchmarks.progress import ProgressView
 from recipebench.benchmarks.records import KEPT_BACK, TRACEBACK, cell_of
-from recipebench.benchmarks.reporting import write_report
+from recipebench.benchmarks.reporting import describe, write_report
 from recipebench.benchmarks.results import Results, closing_line, collect
 from recipebench.benchmarks.runner import Options, Plan
 from recipebench.benchmarks.store import Store
+from recipebench.benchmarks.store_files import disk_errors
 from recipebench.benchmarks.suite import Suite, load_suite, shipped, template
 from recipebench.benchmarks.tracking import sweeps
 from recipebench.benchmarks.tracking.agent import run_chosen
@@ -333,6 +334,17 @@ def report_of(
     return write_report(suite, plan, results, store, out, command), results
 
 
+def load(
+    source: str | Path | Mapping[str, object] | Suite, path: Path, plugin: Sequence[Path] = ()
+) -> Results:
+    """Return the frames of a suite from a store, with what a report knows of it."""
+    plug_in(plugin)
+    suite, store = load_suite(source), existing_store(path)
+    plan = agenda(suite, store)
+    info = describe(suite, plan, _repeat(source, None, None, plugin))
+    return replace(collect(suite, store, plan), info=info)
+
+
 def plug_in(paths: Sequence[Path]) -> None:
     """Load files with levels of one's own.
 
@@ -551,6 +563,26 @@ def _sample_size(text: str, total: int) -> int:
     if not 0 < wanted < math.inf:
         raise RequestError(f"--sample: expected a share such as 1% or a number of cells, got {text!r}.")
     return min(total, max(1, round(wanted)))
+
+
+def compare(
+    first: Path, second: Path, suite: str | None, out: Path | None, plugin: Sequence[Path] = ()
+) -> int:
+    """Print what changed between two stores; return 1 where something did that matters."""
+    from recipebench.benchmarks.comparing import compare_stores
+    from recipebench.reports import compare as comparison
+    from recipebench.reports import writer
+
+    if out is not None:
+        check_target(out, "--out")
+    found = compare_stores(first, second, suite=suite, plugin=plugin)
+    print(found)
+    if out is not None:
+        with disk_errors(f"write the comparison to {out}"):
+            for name, content in comparison.files(found).items():
+                writer.replace(out / name, content)
+        print(f"Comparison: {out / 'compare.html'}")
+    return 1 if found.changed else 0
 
 
 def init(path: Path) -> None:

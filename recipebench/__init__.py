@@ -4,12 +4,13 @@ Example:
     >>> import recipebench as rb
     >>> df = rb.run("quick", store="runs")  # doctest: +SKIP
     >>> rb.load("runs", "quick").history  # doctest: +SKIP
+    >>> rb.compare("momentum", "adam", data="digits")  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,24 @@ if TYPE_CHECKING:
 
     from recipebench.benchmarks.results import Results
     from recipebench.benchmarks.suite import Suite
+    from recipebench.reports.compare import Comparison as StoreComparison
+    from recipebench.reports.versus import Comparison
 
 Plugins = str | Path | Sequence[str | Path] | None
 """A file with levels of one's own, several, or none."""
 
 __version__ = "0.1.0"
-__all__ = ["RequestError", "check", "export", "list", "load", "report", "run"]
+__all__ = [
+    "RequestError",
+    "check",
+    "compare",
+    "compare_stores",
+    "export",
+    "list",
+    "load",
+    "report",
+    "run",
+]
 
 
 def _ask_for_exact_matrix_products() -> None:
@@ -106,19 +119,18 @@ def run(
 def load(
     store: str | Path, suite: str | Path | Mapping[str, object] | Suite, *, plugin: Plugins = None
 ) -> Results:
-    """Return the tidy frames of a suite, `.records` and `.history`, from a store; needs no torch.
+    """Return the tidy frames of a suite from a store; needs no torch.
 
+    `.records` has one row a planned cell, `.history` one a cell and epoch. `.cells` and `.info` are what
+    the tables of a report are made from, by the functions of `recipebench.reports.tables` for example.
     `plugin` names a file with levels of one's own, or several.
 
     Raises:
         RequestError: there is no store, or the suite is not known.
     """
     from recipebench.benchmarks import verbs
-    from recipebench.benchmarks.results import collect
-    from recipebench.benchmarks.suite import load_suite
 
-    verbs.plug_in(_paths(plugin))
-    return collect(load_suite(suite), verbs.existing_store(Path(store)))
+    return verbs.load(suite, Path(store), _paths(plugin))
 
 
 def report(
@@ -138,6 +150,109 @@ def report(
     from recipebench.benchmarks import verbs
 
     return verbs.report_of(suite, Path(store), _path(out), plugin=_paths(plugin))[0]
+
+
+def compare(
+    first: str | Mapping[str, Any] | Callable[..., Any],
+    second: str | Mapping[str, Any] | Callable[..., Any],
+    *,
+    factor: str | None = None,
+    data: str | Mapping[str, Any] | Sequence[Any] = "digits",
+    model: str | Mapping[str, Any] = "mlp",
+    recipe: Mapping[str, Any] | None = None,
+    seeds: int | Sequence[int] = 10,
+    tune: bool = True,
+    trials: int = 16,
+    tuning_seeds: int | Sequence[int] = 3,
+    epochs: int = 10,
+    batch_size: int = 32,
+    smallest_effect: float | Mapping[str, float] | None = None,
+    device: str = "cpu",
+    store: str | Path = "runs",
+    data_dir: str | Path | None = None,
+    workers: int | None = None,
+    mix: bool = False,
+    plugin: Plugins = None,
+    quiet: bool = False,
+) -> Comparison:
+    """Compare two levels of one factor, tuned and paired over seeds, and judge whether the first is better.
+
+    Args:
+        first: the level that the claim is about: a name, `{name: {hyper-parameter: value}}`, or a function
+            or class of one's own, which is written as a plug-in into the store.
+        second: the other.
+        factor: whose levels they are; found by their names if it is left out.
+        data: a data set, or a list of several.
+        model: the network, with hyper-parameters if need be.
+        recipe: levels of other factors, by factor; what is left out is a suite's default.
+        seeds: on which both are reported, a count or a list.
+        tune: choose the learning rate of each recipe by validation, over four decades around the default.
+        trials: values that are tried for each recipe.
+        tuning_seeds: on which they are tried; none of `seeds`.
+        epochs: passes over the training data.
+        batch_size: samples for each optimizer step.
+        smallest_effect: the smallest difference that matters, in the unit of the endpoint, for all data
+            sets or by data set; half a point of an accuracy, 0.005 of a mean squared error.
+        device: where cells are trained.
+        store: folder that holds records and histories; made if need be.
+        data_dir: where data are looked for first.
+        workers: worker processes; one a core by default.
+        mix: reuse records of another torch version or class of processor.
+        plugin: a file with levels of one's own, or several.
+        quiet: show no progress.
+
+    Returns:
+        Verdict, records and table, worded when printed.
+
+    Raises:
+        RequestError: the request is wrong; nothing was trained.
+    """
+    from rich.console import Console
+
+    from recipebench.benchmarks.runner import Options
+    from recipebench.benchmarks.versus import Request, compare_levels
+
+    request = Request(
+        factor=factor,
+        data=data,
+        model=model,
+        recipe=dict(recipe or {}),
+        seeds=seeds,
+        tune=tune,
+        trials=trials,
+        tuning_seeds=tuning_seeds,
+        epochs=epochs,
+        batch_size=batch_size,
+        smallest_effect=smallest_effect,
+        device=device,
+        store=Path(store),
+        options=Options(_path(data_dir), workers, None, mix),
+        plugin=_paths(plugin),
+    )
+    return compare_levels(first, second, request, Console(quiet=quiet, highlight=False))
+
+
+def compare_stores(
+    first: str | Path,
+    second: str | Path,
+    *,
+    suite: str | Path | Mapping[str, object] | Suite | None = None,
+    plugin: Plugins = None,
+) -> StoreComparison:
+    """Compare two stores cell by cell: what is equal, what differs by less than matters, what has changed.
+
+    Args:
+        first: a store, A.
+        second: another, B.
+        suite: whose cells are compared, by its endpoint and smallest effects; all cells by default.
+        plugin: a file with levels of one's own, or several.
+
+    Raises:
+        RequestError: a store or the suite is not there, or the stores share no cell.
+    """
+    from recipebench.benchmarks import comparing
+
+    return comparing.compare_stores(Path(first), Path(second), suite=suite, plugin=_paths(plugin))
 
 
 def check(plugin: Plugins) -> pd.DataFrame:

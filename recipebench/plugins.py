@@ -343,6 +343,24 @@ def unload() -> None:
     _changed()
 
 
+def withdraw(axis: str, name: str) -> None:
+    """Forget a level that was added outside of a plug-in's file, so that a file can add it."""
+    built_in = axis not in KINDS or name in BUILT_IN[axis]
+    if not built_in and not any((axis, name) in plugin.levels for plugin in loaded()):
+        _forget(Plugin(Path(), "", ((axis, name),)))
+        _changed()
+
+
+def level_name(name: str) -> str:
+    """Return the name of the level that a function or class of this name becomes by default.
+
+    Example:
+        >>> level_name("AdaBelief")
+        'ada_belief'
+    """
+    return _snake_case(name)
+
+
 def origin(axis: str, name: str) -> Plugin | None:
     """Return the plug-in that a level came from; None where it came with the package.
 

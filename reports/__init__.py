@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recipebench.reports.loading import load
     from recipebench.reports.suite_info import Endpoint, Range, Space, SuiteInfo, Targets, Tuning
     from recipebench.reports.writer import refresh, write
 
-__all__ = ["Endpoint", "Range", "Space", "SuiteInfo", "Targets", "Tuning", "refresh", "write"]
+__all__ = ["Endpoint", "Range", "Space", "SuiteInfo", "Targets", "Tuning", "load", "refresh", "write"]
 
 _HOMES = {
     "Endpoint": "suite_info",
@@ -17,6 +18,7 @@ _HOMES = {
     "SuiteInfo": "suite_info",
     "Targets": "suite_info",
     "Tuning": "suite_info",
+    "load": "loading",
     "refresh": "writer",
     "write": "writer",
 }

@@ -121,6 +121,7 @@ def test_a_command_exists_with_its_options(words: list[str]) -> None:
         "python": lambda rest: _check_script(rest[0], rest[1:]),
         "python3": lambda rest: _check_venv(rest),
         "py": lambda rest: _check_venv(rest),
+        "recipebench.benchmarks.speed": lambda rest: _check_speed("command", rest),
         **{f"recipebench.benchmarks.speed.{name}": partial(_check_speed, name) for name in SPEED},
     }
     check[words[0].rpartition("/")[2]](words[1:])
@@ -167,7 +168,8 @@ def _check_script(script: str, options: list[str]) -> None:
 
 def _check_speed(name: str, rest: list[str]) -> None:
     source = (ROOT / "benchmarks" / "speed" / f"{name}.py").read_text(encoding="utf-8")
-    assert all(f'"{word}"' in source for word in rest if word.startswith("--"))
+    verbs = rest[:1] if name == "command" and not rest[0].startswith("--") else []
+    assert all(f'"{word}"' in source for word in [*verbs, *rest] if word.startswith("--") or word in verbs)
 
 
 @pytest.mark.parametrize("text", _blocks("yaml"))
