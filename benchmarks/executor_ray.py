@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ from recipebench.levels import Choice
 
 LOOPBACK = "127.0.0.1"
 """Where a cluster that is started for one run listens."""
+
+ANSWER = 10.0
+"""Seconds that a cluster has to answer."""
 
 
 class RayExecutor(Executor):
@@ -77,7 +81,7 @@ class RayExecutor(Executor):
         self._data_dir, self._gpus_per_pack = data_dir, gpus_per_pack
         self._terms = Terms(builds=None if mix else _build(), code=source_sha256())
         self._carry = ray.remote(num_returns="streaming", max_retries=0)(carry)
-        self._under_way: dict[ray.ObjectRefGenerator, int] = {}
+        self._under_way: dict[Any, int] = {}  # Ray calls a generator of references by several names
         self._sent: dict[Path, Parcel] = {}
 
     def __exit__(self, *exception: object) -> None:
@@ -125,7 +129,8 @@ class RayExecutor(Executor):
         return self._sent[path]
 
     def _next(self) -> tuple[int, Message]:
-        (generator,), _ = ray.wait(list(self._under_way), num_returns=1)
+        ready: list[Any] = ray.wait(list(self._under_way), num_returns=1)[0]
+        (generator,) = ready
         number = self._under_way[generator]
         try:
             message: Message = ray.get(next(generator))
@@ -278,15 +283,28 @@ def _connect(address: str | None, workers: int | None) -> None:
     if address is None:
         ray.init(num_cpus=workers, include_dashboard=False, _node_ip_address=LOOPBACK, **quiet)
         return
-    if "://" in address:
-        raise RequestError(
-            f"--address: expected HOST:PORT of a cluster that this machine is part of, or auto, got {address!r}."
-        )
+    if address != "auto":
+        _refuse_silent(address)
     try:
         ray.init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
         text = " ".join(str(error).split())
         raise RequestError(f"--address: no Ray cluster at {address}: {text:.300}") from error
+
+
+def _refuse_silent(address: str) -> None:
+    """Refuse at once what does not listen; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not host or not port.isdecimal():
+        raise RequestError(
+            "--address: expected HOST:PORT of a cluster that this machine is part of, or auto, got "
+            f"{address!r:.80}."
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RequestError(f"--address: no Ray cluster at {address}: {reason}.") from error
 
 
 @cache
