@@ -152,7 +152,12 @@ def package_versions() -> dict[str, str]:
 
 def build() -> dict[str, str]:
     """Return the columns by which records of different builds are told apart: `torch` and `cpu`."""
-    return {"torch": metadata.version("torch").split("+")[0], "cpu": cpu_class()}
+    return {"torch": _torch_version().split("+")[0], "cpu": cpu_class()}
+
+
+@functools.cache
+def _torch_version() -> str:
+    return metadata.version("torch")
 
 
 @functools.cache

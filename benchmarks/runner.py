@@ -202,45 +202,13 @@ def _obstacles(cells: Sequence[Cell]) -> dict[str, str]:
     return {name: reason for name, cell in kinds.items() if (reason := why_alone(cell))}
 
 
-def run(plan: Plan, store: Store, options: Options, watch: Watch = lambda event: None) -> Results:
-    """Train what a plan lists, write each pack to the store when it is done, and collect the records.
-
-    Where hyper-parameters are tuned, this goes on in stages: the choice of a search whose trials are all
-    done is written to the store before the cells that use it are trained.
-
-    The caller holds the store's lock. Interrupting loses only the packs that are being trained.
-
-    Args:
-        plan: from `make_plan`, on the same store.
-        store: where records go.
-        options: how to run.
-        watch: told of every event, for progress.
-    """
-    settled = _settled(plan.suite, plan.agenda, store, plan.left_out)
-    packs = plan.packs if settled is plan.agenda else _packed(_new(settled, store, set()), options)
-    if packs:
-        environment = store.begin_run(describe(workers=options.processes, threads=1))
-        tried: set[str] = set()
-        with executor_for(packs, options, more_to_come=bool(settled.courses)) as executor:
-            while packs:
-                for event in executor.run(packs):
-                    _keep(event, store, environment)
-                    watch(event)
-                tried.update(cell.id for pack in packs for cell in pack.cells)
-                if settled.courses:
-                    now = _without(agenda(plan.suite, store), plan.left_out, store.cached())
-                    settled = _settled(plan.suite, now, store, plan.left_out)
-                packs = _packed(_new(settled, store, tried), options) if settled.courses else ()
-    return collect(plan.suite, store, settled)
-
-
-def executor_for(packs: Sequence[Pack], options: Options, *, more_to_come: bool = False) -> Executor:
+def executor_for(packs: Sequence[Pack], options: Options, more_to_come: bool) -> Executor:
     """Start what trains packs, as the options say.
 
     Args:
         packs: what is to be trained first.
         options: how to run.
-        more_to_come: whether later packs may be more.
+        more_to_come: whether there may be more packs later.
 
     Raises:
         RequestError: Ray is not installed, or its cluster cannot be joined.
@@ -267,6 +235,45 @@ def _ray_executor(options: Options) -> Executor:
         gpus_per_pack=options.gpus_per_pack,
         mix=options.mix,
     )
+
+
+def run(
+    plan: Plan,
+    store: Store,
+    options: Options,
+    watch: Watch = lambda event: None,
+    start: Callable[[Sequence[Pack], Options, bool], Executor] = executor_for,
+) -> Results:
+    """Train what a plan lists, write each pack to the store when it is done, and collect the records.
+
+    Where hyper-parameters are tuned, this goes on in stages: the choice of a search whose trials are all
+    done is written to the store before the cells that use it are trained.
+
+    The caller holds the store's lock. Interrupting loses only the packs that are being trained.
+
+    Args:
+        plan: from `make_plan`, on the same store.
+        store: where records go.
+        options: how to run.
+        watch: told of every event, for progress.
+        start: starts what trains.
+    """
+    settled = _settled(plan.suite, plan.agenda, store, plan.left_out)
+    packs = plan.packs if settled is plan.agenda else _packed(_new(settled, store, set()), options)
+    if packs:
+        environment = store.begin_run(describe(workers=options.processes, threads=1))
+        tried: set[str] = set()
+        with start(packs, options, bool(settled.courses)) as executor:
+            while packs:
+                for event in executor.run(packs):
+                    _keep(event, store, environment)
+                    watch(event)
+                tried.update(cell.id for pack in packs for cell in pack.cells)
+                if settled.courses:
+                    now = _without(agenda(plan.suite, store), plan.left_out, store.cached())
+                    settled = _settled(plan.suite, now, store, plan.left_out)
+                packs = _packed(_new(settled, store, tried), options) if settled.courses else ()
+    return collect(plan.suite, store, settled)
 
 
 def _settled(suite: Suite, plan: Agenda, store: Store, left_out: Mapping[str, str]) -> Agenda:
