@@ -173,6 +173,7 @@ class LocalExecutor(Executor):
 
     def __init__(self, workers: int, data_dir: Path | None = None, gpus: Sequence[str] = ()) -> None:
         super().__init__(workers)
+        self.gpus = tuple(gpus)
         self._data_dir = data_dir
         turns = itertools.cycle(gpus or [None])
         self._workers = [WorkerProcess(share) for share in itertools.islice(turns, workers)]

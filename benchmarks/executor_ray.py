@@ -14,6 +14,7 @@ import logging
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -46,6 +47,9 @@ LOOPBACK = "127.0.0.1"
 
 ANSWER = 10.0
 """Seconds that a cluster has to answer."""
+
+JOINING = 60.0
+"""Seconds that a node which can run the packs has to join the cluster."""
 
 
 class RayExecutor(Executor):
@@ -263,10 +267,16 @@ def resources(device: str, gpus_per_pack: float = 1.0) -> dict[str, float]:
 
 
 def _refuse_without_node(wanted: Mapping[str, float]) -> None:
-    """Refuse what no node could ever run, which Ray would wait for without end."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    """Refuse what no node could run, which Ray would wait for without end; nodes may take a while to join."""
     asked = {"CPU": wanted["num_cpus"], "GPU": wanted["num_gpus"]}
-    if not any(all(node.get(name, 0) >= count for name, count in asked.items()) for node in nodes):
+    deadline, found = time.monotonic() + JOINING, False
+    while True:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        found = any(all(node.get(name, 0) >= count for name, count in asked.items()) for node in nodes)
+        if found or time.monotonic() >= deadline:
+            break
+        time.sleep(1)
+    if not found:
         most = [f"{max((n.get(name, 0) for n in nodes), default=0):g} {name}" for name in asked]
         needs = [f"{count:g} {name}" for name, count in asked.items() if count]
         raise WorkerError(

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from recipebench.benchmarks import runner
 from recipebench.benchmarks.environment import build, cpu_class, package_versions
@@ -53,6 +53,27 @@ STAGES = ("plan", "pack", "schedule", "store", "collect", "reopen", "compact", "
 T = TypeVar("T")
 
 
+class Clock(NamedTuple):
+    """Seconds on the wall, and of them those in which this process was computing."""
+
+    wall: float = 0.0
+    computing: float = 0.0
+
+    @classmethod
+    def now(cls) -> Clock:
+        """Read both clocks."""
+        return cls(time.perf_counter(), time.process_time())
+
+    def __add__(self, other: Clock) -> Clock:  # type: ignore[override]
+        return Clock(self.wall + other.wall, self.computing + other.computing)
+
+    def __sub__(self, other: Clock) -> Clock:
+        return Clock(self.wall - other.wall, self.computing - other.computing)
+
+
+Seconds = dict[str, Clock]
+
+
 class SimulatedExecutor(Executor):
     """Finishes every pack at once, with numbers that look like results.
 
@@ -65,16 +86,16 @@ class SimulatedExecutor(Executor):
 
     def __init__(self, slots: int = 8) -> None:
         super().__init__(slots)
-        self.seconds = 0.0
+        self.seconds = Clock()
         self._messages: deque[tuple[int, Message]] = deque()
 
     def __exit__(self, *exception: object) -> None:
         self._messages.clear()
 
     def _start(self, number: int, pack: Pack) -> None:
-        began = time.perf_counter()
+        began = Clock.now()
         self._messages.append((number, {"kind": "done", **made_up(pack)}))
-        self.seconds += time.perf_counter() - began
+        self.seconds += Clock.now() - began
 
     def _next(self) -> tuple[int, Message]:
         return self._messages.popleft()
@@ -83,13 +104,13 @@ class SimulatedExecutor(Executor):
 class TimedStore(Store):
     """A store that counts the seconds in which it writes."""
 
-    seconds = 0.0
+    seconds = Clock()
 
     def write(self, *arguments: Any) -> None:
         """Write as any store does."""
-        began = time.perf_counter()
+        began = Clock.now()
         super().write(*arguments)
-        self.seconds += time.perf_counter() - began
+        self.seconds += Clock.now() - began
 
 
 def made_up(pack: Pack) -> dict[str, Any]:
@@ -151,19 +172,19 @@ def suite_of(cells: int) -> Suite:
 
 def first_run(cells: int, path: Path) -> dict[str, Any]:
     """Plan, pack, schedule, store and collect a suite; return seconds by stage and megabytes by moment."""
-    seconds: dict[str, float] = {}
+    seconds: Seconds = {}
     memory = {"start": resident()}
     store, options = TimedStore(path), Options(workers=8)
     selection = _timed(seconds, "plan", lambda: runner.select(suite_of(cells), store, options))
     plan = _timed(seconds, "pack", lambda: runner.make_plan(selection, store, options))
     memory["planned"] = resident()
-    executor, events, began = SimulatedExecutor(options.processes), _Events(), time.perf_counter()
+    executor, events, began = SimulatedExecutor(options.processes), _Events(), Clock.now()
     with store.lock():
         results = runner.run(
             plan, store, options, events, start=lambda packs, options, more_to_come: executor
         )
     seconds["schedule"] = events.last - began - store.seconds - executor.seconds
-    seconds["store"], seconds["collect"] = store.seconds, time.perf_counter() - events.last
+    seconds["store"], seconds["collect"] = store.seconds, Clock.now() - events.last
     memory |= {"scheduled": events.memory, "collected": resident()}
     assert results.counts["ok"] == cells
     return {"packs": len(plan.packs), "seconds": seconds, "memory": memory}
@@ -171,7 +192,7 @@ def first_run(cells: int, path: Path) -> dict[str, Any]:
 
 def second_run(cells: int, path: Path) -> dict[str, Any]:
     """Come back to the store: look, compact it as a run does, and find that nothing is left to train."""
-    seconds: dict[str, float] = {}
+    seconds: Seconds = {}
     files = sum(1 for _ in (path / "shards").iterdir())
     size = sum(file.stat().st_size for file in (path / "shards").iterdir())
     memory = {"start": resident()}
@@ -192,12 +213,12 @@ class _Events:
     """Takes the time of the last event, and the memory then."""
 
     def __init__(self) -> None:
-        self.last, self.memory = 0.0, 0.0
+        self.last, self.memory = Clock(), 0.0
 
     def __call__(self, event: Event) -> None:
         if event.kind == "done":
             self.memory = max(self.memory, resident())
-            self.last = time.perf_counter()
+            self.last = Clock.now()
 
 
 def _lock_once(store: Store) -> None:
@@ -205,10 +226,10 @@ def _lock_once(store: Store) -> None:
         pass
 
 
-def _timed(seconds: dict[str, float], stage: str, work: Callable[[], T]) -> T:
-    began = time.perf_counter()
+def _timed(seconds: Seconds, stage: str, work: Callable[[], T]) -> T:
+    began = Clock.now()
     result = work()
-    seconds[stage] = time.perf_counter() - began
+    seconds[stage] = Clock.now() - began
     return result
 
 
@@ -242,14 +263,15 @@ def _in_process(cells: int, path: Path, part: str) -> dict[str, Any]:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return microseconds a cell by stage, and memory, as a Markdown table."""
-    head = ["cells", "packs", *(f"{stage}, µs a cell" for stage in STAGES), "all, s"]
-    head += ["MB planned", "MB more while scheduling", "MB collected", "store, bytes a cell"]
+    """Return microseconds a cell by stage, on the wall and of computing, and memory, as a Markdown table."""
+    head = ["cells", "packs", *STAGES, "all, s", "MB planned", "MB more while scheduling", "MB collected"]
+    head += ["bytes stored a cell"]
     lines = [" | ".join(head), " | ".join(["---:"] * len(head))]
     for row in rows:
         seconds, memory, cells = row["seconds"], row["memory"], row["cells"]
-        figures = [f"{cells:,}", f"{row['packs']:,}", *(f"{1e6 * seconds[s] / cells:.0f}" for s in STAGES)]
-        figures += [f"{sum(seconds.values()):,.0f}"]
+        figures = [f"{cells:,}", f"{row['packs']:,}"]
+        figures += [" / ".join(f"{1e6 * part / cells:.0f}" for part in seconds[stage]) for stage in STAGES]
+        figures += [f"{sum(wall for wall, _ in seconds.values()):,.0f}"]
         shown = memory["planned"], memory["scheduled"] - memory["planned"], memory["collected"]
         figures += [f"{megabytes:,.0f}" for megabytes in shown]
         lines.append(" | ".join([*figures, f"{row['bytes'] / cells:,.0f}"]))

@@ -243,7 +243,10 @@ def test_a_cluster_that_one_is_connected_to_is_used_and_kept(cluster: Cluster) -
     assert slots == 1  # the cores of the cluster
 
 
-def test_what_no_node_has_is_refused_instead_of_waited_for(cluster: Cluster) -> None:
+def test_what_no_node_has_is_refused_instead_of_waited_for(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor_ray, "JOINING", 0.0)
     cell = next(expand(load_suite(SUITE)))
     with RayExecutor(address=cluster.address, gpus_per_pack=0.25) as executor:
         for device, needs in [
