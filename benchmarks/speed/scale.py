@@ -9,6 +9,7 @@ is its own; a second process resumes. The time that making numbers up takes is l
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -272,10 +273,36 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         figures = [f"{cells:,}", f"{row['packs']:,}"]
         figures += [" / ".join(f"{1e6 * part / cells:.0f}" for part in seconds[stage]) for stage in STAGES]
         figures += [f"{sum(wall for wall, _ in seconds.values()):,.0f}"]
-        shown = memory["planned"], memory["scheduled"] - memory["planned"], memory["collected"]
+        shown = memory["planned"], _held(memory)[1], memory["collected"]
         figures += [f"{megabytes:,.0f}" for megabytes in shown]
         lines.append(" | ".join([*figures, f"{row['bytes'] / cells:,.0f}"]))
     return "\n".join(f"| {line} |" for line in lines)
+
+
+def growth(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what each size costs a cell over the size before, and the memory that each more cell takes.
+
+    Times are those of computing, which do not depend on what else the machine does.
+    """
+    lines = [" | ".join(["cells", "before", *STAGES, "kB a cell, planned", "scheduling", "collected"])]
+    lines.append(" | ".join(["---:"] * (len(STAGES) + 5)))
+    for before, row in itertools.pairwise(rows):
+        sizes, times = (before["cells"], row["cells"]), (before["seconds"], row["seconds"])
+        costs = [[seconds[s][1] / n for s in STAGES] for seconds, n in zip(times, sizes, strict=True)]
+        figures = [f"{row['cells']:,}", f"{before['cells']:,}"]
+        figures += [f"{new / old:.2f}" for old, new in zip(*costs, strict=True)]
+        held = [_held(run["memory"]) for run in (before, row)]
+        more = sizes[1] - sizes[0]
+        figures += [f"{1e3 * (new - old) / more:.2f}" for old, new in zip(*held, strict=True)]
+        lines.append(" | ".join(figures))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _held(memory: Mapping[str, float]) -> tuple[float, float, float]:
+    """Return the megabytes that planning, scheduling and collecting have added."""
+    moments = [memory[name] for name in ("start", "planned", "scheduled", "collected")]
+    first, second, third = (new - old for old, new in itertools.pairwise(moments))
+    return first, second, third
 
 
 def conditions() -> str:
@@ -303,7 +330,7 @@ def main() -> None:
     print(conditions())
     with tempfile.TemporaryDirectory() as temporary:
         rows = list(map(partial(measured, folder=options.store or Path(temporary)), options.cells))
-    print(table(rows))
+    print(f"{table(rows)}\n\n{growth(rows)}")
     if options.json:
         options.json.write_text(json.dumps({"conditions": conditions(), "rows": rows}, indent=1) + "\n")
 

@@ -69,3 +69,14 @@ def test_both_runs_are_measured_and_the_table_shows_every_stage(
 
 def test_clocks_add_up() -> None:
     assert Clock(1.0, 0.5) + Clock(2.0, 0.25) - Clock(0.5, 0.5) == Clock(2.5, 0.25)
+
+
+def test_growth_is_the_cost_of_a_cell_over_that_in_the_size_before() -> None:
+    def row(cells: int, computing: float, collected: float) -> dict[str, object]:
+        seconds = {stage: Clock(9.0, computing) for stage in scale.STAGES}
+        memory = {"start": 10.0, "planned": 10.0 + cells / 1e3, "scheduled": 50.0 + cells / 1e3}
+        return {"cells": cells, "seconds": seconds, "memory": memory | {"collected": collected}}
+
+    *_, last = scale.growth([row(1_000, 1.0, 60.0), row(3_000, 6.0, 70.0)]).splitlines()
+
+    assert last == f"| 3,000 | 1,000 | {'2.00 | ' * len(scale.STAGES)}1.00 | 0.00 | 4.00 |"
