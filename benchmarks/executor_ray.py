@@ -25,6 +25,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before Ray looks
 
 import ray
 from ray import exceptions
+from ray._private import ray_constants
 
 from recipebench import plugins
 from recipebench.benchmarks import gpus
@@ -41,9 +42,6 @@ from recipebench.benchmarks.packs import Pack
 from recipebench.datamodules import fetch
 from recipebench.errors import RequestError
 from recipebench.levels import Choice
-
-LOOPBACK = "127.0.0.1"
-"""Where a cluster that is started for one run listens."""
 
 ANSWER = 10.0
 """Seconds that a cluster has to answer."""
@@ -291,7 +289,8 @@ def _connect(address: str | None, workers: int | None) -> None:
         "configure_logging": False,
     }
     if address is None:
-        ray.init(num_cpus=workers, include_dashboard=False, _node_ip_address=LOOPBACK, **quiet)
+        with _on_loopback():
+            ray.init("local", num_cpus=workers, include_dashboard=False, **quiet)
         return
     if address != "auto":
         _refuse_silent(address)
@@ -300,6 +299,24 @@ def _connect(address: str | None, workers: int | None) -> None:
     except (ConnectionError, ValueError, RuntimeError) as error:
         text = " ".join(str(error).split())
         raise RequestError(f"--address: no Ray cluster at {address}: {text:.300}") from error
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let a cluster of this machine alone listen on 127.0.0.1, as Ray does by itself on other systems.
+
+    Ray reads its switch for that when it is imported; a later run in this process may join other machines.
+    """
+    name, usual = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, ray_constants.ENABLE_RAY_CLUSTER
+    before = os.environ.get(name)
+    os.environ[name], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = usual
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
 
 
 def _refuse_silent(address: str) -> None:

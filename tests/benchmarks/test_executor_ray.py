@@ -17,6 +17,7 @@ import pytest
 import ray
 import yaml
 from ray import exceptions
+from ray._private import ray_constants
 from ray.cluster_utils import Cluster
 
 from recipebench import plugins
@@ -241,6 +242,33 @@ def test_a_cluster_that_one_is_connected_to_is_used_and_kept(cluster: Cluster) -
         ray.shutdown()
 
     assert slots == 1  # the cores of the cluster
+
+
+def test_a_cluster_of_one_machine_listens_on_loopback_only(children: Callable[[int], set[int]]) -> None:
+    if not Path("/proc/net/tcp6").exists():
+        pytest.skip("needs /proc")
+    with RayExecutor(1) as executor:
+        slots, listening = executor.slots, list(_listening(os.getpid(), children))
+
+    assert slots == 1
+    assert len(listening) > 2
+    assert set(listening) <= {"0100007F", "0000000000000000FFFF00000100007F"}
+    assert ray_constants.ENABLE_RAY_CLUSTER
+    assert ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR not in os.environ
+
+
+def _listening(pid: int, children: Callable[[int], set[int]]) -> Iterator[str]:
+    """Yield the addresses, in hexadecimal, on which the descendants of a process listen."""
+    inodes = {os.readlink(fd) for child in below(pid, children, "") for fd in _descriptors(child)}
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == "0A" and f"socket:[{inode}]" in inodes:
+                yield local.partition(":")[0]
+
+
+def _descriptors(pid: int) -> Iterator[Path]:
+    yield from (path for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink())
 
 
 def test_what_no_node_has_is_refused_instead_of_waited_for(
