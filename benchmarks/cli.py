@@ -61,6 +61,9 @@ def run(
         bool, typer.Option("--mix", help="Reuse records of another torch version or class of processor.")
     ] = False,
     plugin: PluginOption = None,
+    track: Annotated[
+        str | None, typer.Option("--track", help="wandb: every cell a run of W&B; off: none [as in SUITE].")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print cells, packs and an estimate of time; train nothing.")
     ] = False,
@@ -83,6 +86,7 @@ def run(
         address=address,
         gpus_per_pack=gpus_per_pack,
         plugin=tuple(plugin or ()),
+        track=track,
     )
     _finish(lambda: verbs.dry_run(request) if dry_run else verbs.run(request))
 
@@ -100,6 +104,56 @@ def report(
     from recipebench.benchmarks import verbs
 
     _finish(lambda: verbs.report(suite, store, out, seeds=seeds, device=device, plugin=plugin or ()))
+
+
+@app.command()
+def track(
+    suite: SuiteArgument,
+    store: StoreOption = Path("runs"),
+    out: OutOption = None,
+    project: Annotated[str | None, typer.Option("--project", help="Project [recipebench].")] = None,
+    entity: Annotated[str | None, typer.Option("--entity", help="User or team [the key's owner].")] = None,
+    mode: Annotated[
+        str | None, typer.Option("--mode", help="online, offline or shared [offline without a key].")
+    ] = None,
+    seeds: SeedsOption = None,
+    device: DeviceOption = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Write the runs of SUITE to Weights & Biases from the store, each once."""
+    from recipebench.benchmarks import verbs
+
+    given = {"project": project, "entity": entity, "mode": mode}
+    how = {name: value for name, value in given.items() if value is not None}
+    _finish(lambda: verbs.track(suite, store, out, how=how, seeds=seeds, device=device, plugin=plugin or ()))
+
+
+@app.command()
+def sweep(
+    suite: SuiteArgument,
+    out: Annotated[Path, typer.Option("--out", help="The file to write.")] = Path("sweep.yaml"),
+    store: StoreOption = Path("runs"),
+    method: Annotated[str, typer.Option("--method", help="grid, random or bayes.")] = "grid",
+    plugin: PluginOption = None,
+) -> None:
+    """Write a file by which a W&B sweep drives the cells of SUITE."""
+    from recipebench.benchmarks import verbs
+
+    verbs.sweep(suite, store, out, method, plugin or ())
+
+
+@app.command()
+def agent(
+    suite: SuiteArgument,
+    choose: Annotated[str, typer.Option("--choose", help="What the sweep has chosen, as JSON.")],
+    store: StoreOption = Path("runs"),
+    data_dir: DataOption = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Train the one cell that a W&B sweep has chosen; its agent calls this."""
+    from recipebench.benchmarks import verbs
+
+    _finish(lambda: verbs.agent(suite, choose, store, data_dir, plugin or ()))
 
 
 @app.command(name="list")

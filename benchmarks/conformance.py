@@ -1,16 +1,17 @@
 """Conformance: what every level has to be, checked on levels of one's own, each failure in one sentence.
 
 A check is a function of a `Case` that returns None, or what was expected and what came. The checks of one
-axis run in order; where a level cannot be built, the others are left out.
+axis run in order. What fails once is not said again: where a level cannot be built, or its results have
+another shape, the others are left out, and so is what later checks raise, and the training.
 """
 
 from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -30,15 +31,17 @@ WRONG = 1e-5
 
 @dataclass(frozen=True)
 class Case:
-    """A level that is checked, with its default hyper-parameters.
+    """A level that is checked, with its default hyper-parameters unless others are given.
 
     Args:
         axis: a key of `plugins.KINDS`.
         name: of the level.
+        given: hyper-parameters that take the place of the defaults.
     """
 
     axis: str
     name: str
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def level(self) -> Level:
@@ -52,8 +55,8 @@ class Case:
 
     @cached_property
     def options(self) -> dict[str, Any]:
-        """Its hyper-parameters at their defaults."""
-        return dict(self.choice.parameters)
+        """Its hyper-parameters."""
+        return {**self.choice.parameters, **self.given}
 
     @property
     def factory(self) -> Callable[..., Any]:
@@ -66,8 +69,17 @@ class Case:
         return self.factory(*given, **self.options)
 
 
+RAISED = "expected no exception, got"
+"""How a finding begins that is an exception."""
+
 Check = tuple[str, Callable[[Case], str | None]]
 """What a check is called, and the check."""
+
+DECISIVE = ("build", "shape", "in place", "finite", "same bits twice")
+"""Checks after which, where they fail, no other can be trusted to say more."""
+
+LAST = ("training", "packs")
+"""Checks that would only say again what others found."""
 
 
 @dataclass(frozen=True)
@@ -139,14 +151,14 @@ def _run(case: Case, checks: Sequence[Check]) -> tuple[list[str], dict[str, str]
     passed: list[str] = []
     problems: dict[str, str] = {}
     for name, action in checks:
-        if name == "training" and problems:
-            continue  # what is wrong already would only be said again
+        if name in LAST and problems:
+            continue
         problem = guarded(case, action)
         if problem is None:
             passed.append(name)
-        else:
+        elif not (problems and problem.startswith(RAISED)):
             problems[name] = problem
-        if name == "build" and problem:
+        if name in DECISIVE and problem:
             break
     return passed, problems
 
@@ -159,7 +171,7 @@ def guarded(case: Case, action: Callable[[Case], str | None]) -> str | None:
             return action(case)
     except Exception as error:  # whatever a level raises is what came
         text = " ".join(str(error).split())
-        return f"expected no exception, got {type(error).__name__}: {text}"[:500]
+        return f"{RAISED} {type(error).__name__}: {text}"[:500]
 
 
 def numbers(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -195,6 +207,8 @@ def gradient_problem(value: Callable[[], Tensor], places: dict[str, Tensor]) -> 
     scalar = value()
     if not scalar.requires_grad:
         return "wrong gradient: expected a result that autograd can follow back, got one without a gradient."
+    if not bool(torch.isfinite(scalar)):
+        return f"expected a finite sum of results, from which slopes are taken, got {float(scalar.detach())}."
     grads = torch.autograd.grad(scalar, list(leaves.values()), allow_unused=True)
     found = {
         name: torch.zeros_like(x) if g is None else g

@@ -36,7 +36,9 @@ FAR = 30.0
 
 def _activation_builds(case: Case) -> str | None:
     made = case.make()
-    return None if isinstance(made, nn.Module) else f"expected an nn.Module, got {type(made).__name__}."
+    if not isinstance(made, nn.Module):
+        return f"expected an nn.Module, got {type(made).__name__}."
+    return None if "_modules" in vars(made) else "expected super().__init__() in its __init__, got none."
 
 
 def _width(case: Case) -> int:
@@ -53,6 +55,15 @@ def _activation_shape(case: Case) -> str | None:
         return None
     shape = (2, UNITS, 3, 3)
     return shape_problem(case.make()(numbers(*shape)), shape, torch.float32, f"outputs of images {shape}")
+
+
+def _activation_spares(case: Case) -> str | None:
+    x = numbers(ROWS, _width(case))
+    kept = x.clone()
+    case.make()(x)
+    if torch.equal(x, kept):
+        return None
+    return "expected the inputs to be left alone, got them changed in place; x.mul(2) in place of x.mul_(2)."
 
 
 def _activation_finite(case: Case) -> str | None:
@@ -89,16 +100,22 @@ def _activation_repeats(case: Case) -> str | None:
     def run() -> list[Tensor]:
         x = numbers(ROWS, _width(case)).requires_grad_()
         y = case.make()(x)
-        return [y, *torch.autograd.grad(y.sum(), x)]
+        return [y, *(torch.autograd.grad(y.sum(), x) if y.requires_grad else ())]
 
-    return repeat_problem(run)
+    if problem := repeat_problem(run):
+        return problem
+    module, x = case.make(), numbers(ROWS, _width(case))
+    first = module(x)
+    if same_bits(first, module(x)):
+        return None
+    return "expected the same outputs whenever the same inputs come, got others in the second call."
 
 
 def _activation_samples(case: Case) -> str | None:
     x = numbers(ROWS, _width(case), dtype=torch.float64)
     module = case.make().double()
     before, after = module(x), module(torch.cat([x[:1] + 1, x[1:]]))
-    if torch.equal(before[1:], after[1:]):
+    if same_bits(before[1:], after[1:]):
         return None
     return "expected samples apart, got outputs of one sample that change with the inputs of another."
 
@@ -112,7 +129,8 @@ def _activation_elementwise(case: Case) -> str | None:
     for unit in range(UNITS):
         moved = x.clone()
         moved[:, unit] += 1
-        changed = (module(moved) != before).any(0)
+        after = module(moved)
+        changed = ((after != before) & ~(after.isnan() & before.isnan())).any(0)
         changed[unit] = False
         if changed.any():
             other = int(changed.nonzero()[0])
@@ -126,10 +144,11 @@ def _activation_elementwise(case: Case) -> str | None:
 ACTIVATION: tuple[Check, ...] = (
     ("build", _activation_builds),
     ("shape", _activation_shape),
+    ("in place", _activation_spares),
     ("finite", _activation_finite),
-    ("gradient", _activation_gradient),
     ("global random numbers", _activation_random),
     ("same bits twice", _activation_repeats),
+    ("gradient", _activation_gradient),
     ("samples apart", _activation_samples),
     ("element-wise", _activation_elementwise),
 )

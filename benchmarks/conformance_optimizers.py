@@ -1,17 +1,23 @@
-"""Conformance of optimizers: what a step does to parameters of its own, and to a slice of a pack."""
+"""Conformance of optimizers: what a step does to parameters of its own, and to a slice of a pack.
+
+Of an optimizer of a plug-in, `broken_promise` holds at once what packs rely on, before anything is trained.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from recipebench.benchmarks.conformance import (
+    RAISED,
     Case,
     Check,
     finite_problem,
+    guarded,
     numbers,
     random_problem,
     repeat_problem,
@@ -20,8 +26,12 @@ from recipebench.benchmarks.conformance import (
 from recipebench.lightning_modules.optimizers import ELEMENTWISE
 from recipebench.lightning_modules.packed.own_levels import own_parameters
 from recipebench.lightning_modules.packed.stack import ParameterStack
+from recipebench.plugins import ON_CHANGE
 
 STEPS = 4
+SCALES = (1.0, 1e-3, 1e3, 1.0, 1e-6, 30.0, 0.0, 1e4, 1.0, 0.1, 1e-8, 1.0)
+"""How large the gradients are in the steps that are compared, so that clipping and the like show."""
+
 DOWNHILL = 100
 """Steps within which w² has to become smaller."""
 
@@ -68,6 +78,9 @@ def _shape(case: Case) -> str | None:
     made = case.make(parameters)
     _gradients(parameters, 0)
     made.step()
+    held = [p for group in made.param_groups for p in group["params"]]
+    if len(held) != len(parameters) or any(a is not b for a, b in zip(held, parameters, strict=True)):
+        return "expected the very parameters to be in its param_groups, and changed in place, got others."
     for p, (shape, dtype, place) in zip(parameters, before, strict=True):
         if p.shape != shape:
             return f"shape error: expected parameters of shape {tuple(shape)}, got {tuple(p.shape)}."
@@ -95,7 +108,10 @@ def _closure(case: Case) -> str | None:
     except (TypeError, AttributeError) as error:
         if calls:
             raise
-        return f"expected step(closure) to call the closure, which computes the gradients, got {error}."
+        return (
+            f"expected step(closure) to call the closure, which computes the gradients, got no call "
+            f"({type(error).__name__}: {error})."
+        )
     if calls != [True]:
         got = (
             "no call" if not calls else "one without gradients" if len(calls) == 1 else f"{len(calls)} calls"
@@ -149,7 +165,7 @@ def _resumes(case: Case) -> str | None:
 
 def slice_problem(case: Case) -> str | None:
     """Hold a step on a slice of three members against steps on each parameter alone, bit for bit."""
-    alone, sliced = _members(case, own_parameters), _members(case, None)
+    alone, sliced = _members(case, shared=False), _members(case, shared=True)
     for step, (a, b) in enumerate(zip(alone, sliced, strict=True), start=1):
         if not same_bits(a, b):
             gap = float((a - b).abs().max())
@@ -161,27 +177,32 @@ def slice_problem(case: Case) -> str | None:
     return None
 
 
-def _members(case: Case, own: Callable[[ParameterStack, int], list[nn.Parameter]] | None) -> list[Tensor]:
-    """Step three members, by themselves or as one slice; return the stack after every step."""
+def _members(case: Case, *, shared: bool) -> list[Tensor]:
+    """Step three members, by themselves or as slices of two and of one; return the stack after every step."""
     stack = ParameterStack([_network() for _ in range(3)], [0, 1, 2])
     for k in range(3):
         for i, name in enumerate(stack.shapes):
             stack.value(name)[k] = numbers(*stack.shapes[name], seed=10 * k + i)
-    if own is None:
-        whole = nn.Parameter(stack.values)
-        whole.grad = stack.grads
-        optimizers = [case.make([whole])]
-    else:
-        optimizers = [case.make(own(stack, k)) for k in range(3)]
+    parameters = [_slices(stack)] if shared else [own_parameters(stack, k) for k in range(3)]
+    optimizers = [case.make(each) for each in parameters]
     path = []
-    for step in range(STEPS):
+    for step, scale in enumerate(SCALES):
         for k in range(3):
             for i, name in enumerate(stack.shapes):
-                stack.grad(name)[k] = numbers(*stack.shapes[name], seed=1000 * step + 10 * k + i + 7)
+                g = numbers(*stack.shapes[name], seed=1000 * step + 10 * k + i + 7)
+                stack.grad(name)[k] = g * (scale if k else 1.0)
         for each in optimizers:
             each.step()
         path.append(torch.cat([stack.value(name).flatten() for name in stack.shapes]))
     return path
+
+
+def _slices(stack: ParameterStack) -> list[nn.Parameter]:
+    """Return the rows of two members, and of the third, as parameters of one optimizer."""
+    slices = [nn.Parameter(stack.values[a:b]) for a, b in ((0, 2), (2, 3))]
+    for parameter, (a, b) in zip(slices, ((0, 2), (2, 3)), strict=True):
+        parameter.grad = stack.grads[a:b]
+    return slices
 
 
 def _elementwise(case: Case) -> str | None:
@@ -200,3 +221,29 @@ OPTIMIZER: tuple[Check, ...] = (
     ("element-wise", _elementwise),
 )
 """What an optimizer has to be: a torch optimizer that changes parameters in place, downhill."""
+
+PROMISES: tuple[Check, ...] = (("shape", _shape), ("closure", _closure), ("element-wise", _elementwise))
+"""What packs rely on: where one does not hold, a cell in a pack would not be what it is alone."""
+
+_kept: dict[tuple[object, str], str | None] = {}
+
+
+def broken_promise(name: str, options: Mapping[str, Any]) -> str | None:
+    """Say what packs rely on and an optimizer of one's own does not keep, or return None.
+
+    It is looked for once for each optimizer and set of hyper-parameters. What an optimizer raises is left
+    to the training: then no result comes of it, and the record says why.
+
+    Args:
+        name: of the optimizer.
+        options: its hyper-parameters, weight decay included.
+    """
+    case = Case("optimizer", name, dict(options))
+    key = case.factory, repr(sorted(options.items()))
+    if key not in _kept:
+        found = (f"{check}: {said}" for check, held in PROMISES if (said := guarded(case, held)))
+        _kept[key] = next((said for said in found if RAISED not in said), None)
+    return _kept[key]
+
+
+ON_CHANGE.append(_kept.clear)

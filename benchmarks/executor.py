@@ -58,6 +58,7 @@ class Event:
         epoch: the epoch that ended (`epoch`).
         records: one row a cell (`done`).
         history: their rows by epoch (`done`).
+        rows: the rows of its cells since the last such event, by cell, if they were asked for (`epoch`).
         reason: in one line (`retried`, `failed`).
         traceback: where the worker raised, or what it said before it died (`failed`).
     """
@@ -68,6 +69,7 @@ class Event:
     epoch: int = 0
     records: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     reason: str = ""
     traceback: str = ""
 
@@ -132,7 +134,7 @@ class Executor(ABC):
             if kind == "unfit" or false_starts == STARTS:
                 raise WorkerError(_why_none(message))
             if kind == "epoch":
-                yield Event("epoch", number, pack, epoch=message["epoch"])
+                yield Event("epoch", number, pack, epoch=message["epoch"], rows=message.get("rows", {}))
                 continue
             idle.append(number)
             del busy[number]
@@ -169,10 +171,14 @@ class LocalExecutor(Executor):
         data_dir: where workers look for data first.
         gpus: the devices that each worker may use, in the notation of `CUDA_VISIBLE_DEVICES`, from
             `gpus.shares`; workers take them in turn. None leaves a worker what this process has.
+        rows: whether `epoch` events carry the rows of the histories.
     """
 
-    def __init__(self, workers: int, data_dir: Path | None = None, gpus: Sequence[str] = ()) -> None:
+    def __init__(
+        self, workers: int, data_dir: Path | None = None, gpus: Sequence[str] = (), *, rows: bool = False
+    ) -> None:
         super().__init__(workers)
+        self._rows = rows
         self.gpus = tuple(gpus)
         self._data_dir = data_dir
         turns = itertools.cycle(gpus or [None])
@@ -186,7 +192,7 @@ class LocalExecutor(Executor):
             worker.bury()
 
     def _start(self, number: int, pack: Pack) -> None:
-        request = training_request(pack, self._data_dir)
+        request = training_request(pack, self._data_dir, rows=self._rows)
 
         def converse() -> None:
             for message in self._workers[number].ask(request):
@@ -198,9 +204,10 @@ class LocalExecutor(Executor):
         return self._messages.get()
 
 
-def training_request(pack: Pack, data_dir: Path | None) -> Message:
-    """Return what a worker is asked for the records and histories of a pack."""
+def training_request(pack: Pack, data_dir: Path | None, *, rows: bool = False) -> Message:
+    """Return what a worker is asked for the records and histories of a pack, with `rows` as they come."""
     return {
+        **({"rows": True} if rows else {}),
         "cells": [cell.to_json() for cell in pack.cells],
         "data_dir": str(data_dir) if data_dir else None,
         "plugins": [{"path": str(plugin.path), "sha256": plugin.sha256} for plugin in plugins.loaded()],
@@ -339,8 +346,9 @@ class WorkerProcess:
 
 
 def _environment(gpus: str | None) -> dict[str, str]:
-    """Give the worker one thread, its share of the GPUs, and this very copy of recipebench."""
+    """Give the worker one thread, its GPUs, this copy of recipebench, and no key that a level could tell."""
     home = str(Path(recipebench.__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
+    inherited = {name: value for name, value in os.environ.items() if name != "WANDB_API_KEY"}
     visible = {} if gpus is None else {"CUDA_VISIBLE_DEVICES": gpus}
-    return {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": path, **visible}
+    return {**inherited, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": path, **visible}

@@ -62,6 +62,7 @@ class RayExecutor(Executor):
         address: of an existing cluster, `HOST:PORT` or `auto`; None starts one on this machine.
         gpus_per_pack: the part of a GPU that a pack takes.
         mix: use nodes of another build than this process's.
+        rows: whether `epoch` events carry the rows of the histories.
 
     Raises:
         RequestError: there is no such cluster.
@@ -75,12 +76,13 @@ class RayExecutor(Executor):
         address: str | None = None,
         gpus_per_pack: float = 1.0,
         mix: bool = False,
+        rows: bool = False,
     ) -> None:
         self._is_guest = ray.is_initialized()
         if not self._is_guest:
             _connect(address, workers)
         super().__init__(workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
-        self._data_dir, self._gpus_per_pack = data_dir, gpus_per_pack
+        self._data_dir, self._gpus_per_pack, self._rows = data_dir, gpus_per_pack, rows
         self._terms = Terms(builds=None if mix else _build(), code=source_sha256())
         self._carry = ray.remote(num_returns="streaming", max_retries=0)(carry)
         self._under_way: dict[Any, int] = {}  # Ray calls a generator of references by several names
@@ -105,7 +107,7 @@ class RayExecutor(Executor):
         return super().run(packs)
 
     def _start(self, number: int, pack: Pack) -> None:
-        request = training_request(pack, self._data_dir)
+        request = training_request(pack, self._data_dir, rows=self._rows)
         sources = {source.name: source for cell in pack.cells for source in cell.sources}.values()
         carry = self._carry.options(**resources(pack.cells[0].device, self._gpus_per_pack))
         parcels = [*self._plugins(), *self._files(sources)]

@@ -167,6 +167,19 @@ def _no_decay(c: Combination) -> Misfit | None:
     )
 
 
+def _broken_promise(c: Combination) -> Misfit | None:
+    """An optimizer of a plug-in that does not keep what packs rely on, such as to be element-wise."""
+    if c.optimizer is None or c.optimizer.name in BUILT_IN["optimizer"]:
+        return None
+    from recipebench.benchmarks.conformance_optimizers import broken_promise  # loads torch, as plug-ins do
+
+    options = dict(c.optimizer.parameters)
+    if c.regularizer and c.regularizer.name == "weight_decay" and takes_decay(c.optimizer.name):
+        options["weight_decay"] = c.regularizer.parameters["strength"]
+    problem = broken_promise(c.optimizer.name, options)
+    return Misfit("optimizer", f"optimizer {c.optimizer.name}: {problem}") if problem else None
+
+
 def _wrong_loss(c: Combination) -> Misfit | None:
     task = facts_of(c.data).task
     if c.loss is None or task in LOSSES[c.loss.name].tasks:
@@ -281,6 +294,7 @@ RULES: tuple[Callable[[Combination], Misfit | None], ...] = (
     _not_written_out,
     _own_decay,
     _no_decay,
+    _broken_promise,
     _wrong_loss,
     _no_rate,
     _ill_shaped,

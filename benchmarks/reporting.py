@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from recipebench import reports
 from recipebench.benchmarks.agenda import Agenda
 from recipebench.benchmarks.cells import Cell
+from recipebench.benchmarks.combinations import RECIPE
 from recipebench.benchmarks.endpoints import endpoint_of
+from recipebench.benchmarks.own_packing import packing_of
 from recipebench.benchmarks.results import Results
 from recipebench.benchmarks.store import Store
 from recipebench.benchmarks.store_files import disk_errors
 from recipebench.benchmarks.suite import Suite
+from recipebench.benchmarks.suite_checks import SHARE
 from recipebench.datamodules.catalog import facts_of
 from recipebench.levels import Choice, Tuned
 from recipebench.lightning_modules.catalog import OPTIMIZERS
 from recipebench.reports import SuiteInfo
+from recipebench.reports.own_levels import sentences
+from recipebench.reports.suite_info import Endpoint, Range, Space, Targets, Tuning
 
 
 def write_report(suite: Suite, plan: Agenda, results: Results, store: Store, out: Path, command: str) -> Path:
@@ -35,6 +41,7 @@ def write_report(suite: Suite, plan: Agenda, results: Results, store: Store, out
     """
     done = results.records.loc[results.records["torch"].notna(), "cell_id"]
     info = describe(suite, plan, command)
+    info = replace(info, own_levels=tuple(sentences(results.records, packing_of(plan.cells))))
     with disk_errors(f"write the report to {out}"):
         return reports.refresh(results.records, results.history, info, out, store.environments(done))
 
@@ -55,7 +62,47 @@ def describe(suite: Suite, plan: Agenda, command: str) -> SuiteInfo:
         smallest_effect=dict(suite.smallest_effect),
         data={name: _facts(name, cells) for name in names},
         command=command,
+        tuning=_tuning(suite, plan, names),
+        targets=_targets(suite, names),
     )
+
+
+def _tuning(suite: Suite, plan: Agenda, names: Sequence[str]) -> Tuning | None:
+    """Return how the searches of a suite go; None where it has none."""
+    if not plan.courses:
+        return None
+    combinations = [course.search.combination for course in plan.courses]
+    trials, method, rounds = next(iter(combinations[0].ranges.values())).effort
+    tuned = [(f, level) for c in combinations for f in RECIPE if isinstance(level := c.level(f), Tuned)]
+    spaces = {(f, level.name, level.tuned): _space(f, level) for f, level in tuned}
+    return Tuning(
+        trials=trials,
+        seeds=suite.tuning.seeds,
+        method=method,
+        rounds=rounds,
+        criterion=_criteria(suite, names),
+        spaces=tuple(spaces.values()),
+    )
+
+
+def _space(factor: str, level: Tuned) -> Space:
+    ranges = {
+        name: Range(low=tune.axis.low, high=tune.axis.high, scale=tune.axis.scale)
+        for name, tune in level.ranges.items()
+    }
+    return Space(factor=factor, level=level.name, tuned=level.tuned, ranges=ranges)
+
+
+def _targets(suite: Suite, names: Sequence[str]) -> Targets | None:
+    """Return what is to be reached; None where the suite declares nothing."""
+    if not suite.time_to_target:
+        return None
+    values = {name: value for name, value in suite.time_to_target.items() if name in names}
+    return Targets(values=values, share=suite.time_to_target.get(SHARE), criterion=_criteria(suite, names))
+
+
+def _criteria(suite: Suite, names: Sequence[str]) -> dict[str, Endpoint]:
+    return {name: endpoint_of(suite.criterion_for(name), name) for name in names}
 
 
 def _has_default_rate(optimizer: Choice) -> bool:

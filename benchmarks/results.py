@@ -25,6 +25,9 @@ from recipebench.benchmarks.suite import Suite
 if TYPE_CHECKING:
     import pandas as pd
 
+PLACES = ("role", "search", "trial", "chosen")
+"""Columns that say what a row is there for, in suites that tune; `<factor>.tuned` beside them."""
+
 _NO_BUILD = {"torch": None, "cpu": None}
 
 
@@ -128,10 +131,7 @@ _RUN = (
     "sampling",
     "device",
     "seed",
-    "role",
-    "search",
-    "trial",
-    "chosen",
+    *PLACES,
     "status",
     "reason",
     "parameters",

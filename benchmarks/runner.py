@@ -46,6 +46,7 @@ class Options:
         executor: where packs are trained: one of `EXECUTORS`.
         address: of the Ray cluster to join; None starts one on this machine.
         gpus_per_pack: the part of a GPU that a pack takes, so that several share one.
+        rows: whether those who watch are given the rows of the histories as they come.
     """
 
     data_dir: Path | None = None
@@ -56,6 +57,7 @@ class Options:
     executor: str = "local"
     address: str | None = None
     gpus_per_pack: float = 1.0
+    rows: bool = False
 
     def __post_init__(self) -> None:
         if self.executor not in EXECUTORS:
@@ -218,7 +220,8 @@ def executor_for(packs: Sequence[Pack], options: Options, more_to_come: bool) ->
     group = max(gpus.needed(cell.device) for pack in packs for cell in pack.cells)
     shares = gpus.shares(gpus.visible(), group, options.gpus_per_pack) if group else ()
     processes = options.workers or len(shares) or options.processes
-    return LocalExecutor(processes if more_to_come else min(processes, len(packs)), options.data_dir, shares)
+    processes = processes if more_to_come else min(processes, len(packs))
+    return LocalExecutor(processes, options.data_dir, shares, rows=options.rows)
 
 
 def _ray_executor(options: Options) -> Executor:
@@ -234,6 +237,7 @@ def _ray_executor(options: Options) -> Executor:
         address=options.address,
         gpus_per_pack=options.gpus_per_pack,
         mix=options.mix,
+        rows=options.rows,
     )
 
 

@@ -260,7 +260,7 @@ class Store:
         self._check_folder()
         if not self.exists:
             files.write_files({self.path / "store.json": json.dumps(FORMAT).encode() + b"\n"})
-        for name in ("shards", "environments", "choices"):
+        for name in ("shards", "environments"):
             files.make_folder(self.path / name)
 
     def _require_lock(self) -> None:
@@ -537,6 +537,7 @@ class Store:
             raise ValueError(f"Search {search} has chosen already.")
         path = self.path / "choices" / f"{search}.json"
         with files.disk_errors(f"write {path}"):
+            files.make_folder(path.parent)
             files.write_files({path: _choice_bytes(choice)})
 
     def _environment_exists(self, environment: str) -> bool:
@@ -578,7 +579,7 @@ class Store:
             self._remove(replaced)
             self._quarantine_unfinished({shard.id for shard in sound})
             for folder in (self.path, self.path / "environments", self.path / "choices"):
-                names = files.list_folder(folder)
+                names = files.list_folder(folder) if folder.exists() else []
                 files.remove_files([folder / name for name in names if _HALF_WRITTEN.fullmatch(name)])
 
     def _quarantine(self, shard_id: str, reason: str) -> None:

@@ -36,6 +36,8 @@ from recipebench.benchmarks.combinations import (
 from recipebench.benchmarks.crossing import check_fair, check_plan, cross, ranges_of
 from recipebench.benchmarks.records import MAIN_METRIC, METRICS, metric_of
 from recipebench.benchmarks.suite_file import Document, KeyPath, from_mapping, read, show
+from recipebench.benchmarks.tracking.options import check_track, track_schema
+from recipebench.benchmarks.tracking.target import Tracking
 from recipebench.datamodules.catalog import facts_of
 from recipebench.errors import RequestError, unknown
 from recipebench.levels import Choice
@@ -127,6 +129,7 @@ class Suite(_Strict):
         tuning: the seeds on which hyper-parameters are chosen, where some are ranges.
         time_to_target: validation scores, by data set, that are to be reached, or `share`: of the way from
             chance to the best.
+        track: where the runs are tracked; None tracks nothing, unless the command asks for it.
     """
 
     name: Annotated[str, _By(checks.check_name, schemas.name)]
@@ -148,6 +151,7 @@ class Suite(_Strict):
     time_to_target: Annotated[
         Mapping[str, float], _By(checks.check_time_to_target, schemas.time_to_target)
     ] = Field(default_factory=dict)
+    track: Annotated[Tracking | None, _By(check_track, track_schema)] = None
 
     @model_validator(mode="after")
     def _check(self) -> Suite:
@@ -398,6 +402,8 @@ matrix:
   optimizer: [sgd, {{adam: {{lr: 1e-3}}}}]
   # Loss, schedule and augmentation too; any hyper-parameter; and parts of the protocol:
   # optimizer.lr: [0.1, 0.01]             # (then give no lr in the levels above)
+  # A range lets validation data choose the value, on seeds of their own:
+  # optimizer: [{{sgd: {{lr: {{tune: {{low: 1e-3, high: 1, trials: 8}}}}}}}}]
 
 # Further cells; what an entry leaves out takes every level of the matrix.
 include:

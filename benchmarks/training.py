@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from pytorch_lightning import Callback, Trainer
@@ -22,6 +22,9 @@ from recipebench.lightning_modules import RecordedModule, SupervisedModule, Tran
 from recipebench.lightning_modules.catalog import FACTORS
 from recipebench.lightning_modules.packed import PackedModule, obstacle
 from recipebench.seeds import seed_for
+
+Histories = Mapping[str, Sequence[dict[str, Any]]]
+"""The rows of every cell of a pack so far, by the cell's id."""
 
 OPTIONS = (
     *("batch_size", "validation", "inputs", "seed"),
@@ -42,7 +45,7 @@ class Result:
 def train(
     cells: Sequence[Cell],
     data_dir: Path | None,
-    progress: Callable[[int], None] = lambda epoch: None,
+    progress: Callable[[int, Histories], None] = lambda epoch, histories: None,
     *,
     keep_best: bool = False,
 ) -> list[Result]:
@@ -51,7 +54,7 @@ def train(
     Args:
         cells: cells of one network shape, data set, batch size and number of epochs.
         data_dir: where data are looked for first.
-        progress: called after every epoch with its number.
+        progress: called after every epoch with its number and the histories so far.
         keep_best: whether each track keeps the weights of its best epoch.
 
     Returns:
@@ -62,7 +65,8 @@ def train(
     sources = _sources(cells, data_dir)
     with torch.random.fork_rng(devices=[]):  # layers draw from the global generator before ours do
         tracks = [_track(cell, sources[cell.seed], data_dir) for cell in cells]
-    recorder = Recorder(tracks, progress, keep_best=keep_best)
+    histories = {cell.id: track.history for cell, track in zip(cells, tracks, strict=True)}
+    recorder = Recorder(tracks, lambda epoch: progress(epoch, histories), keep_best=keep_best)
     if len(cells) == 1:
         _fit_alone(cells[0], tracks[0], recorder)
     else:

@@ -20,8 +20,10 @@ from rich.text import Text
 from recipebench import plugins
 from recipebench.benchmarks import environment, executor, runner
 from recipebench.benchmarks.agenda import agenda
+from recipebench.benchmarks.cells import expand
 from recipebench.benchmarks.combinations import RECIPE
 from recipebench.benchmarks.devices import unavailable
+from recipebench.benchmarks.endpoints import endpoint_of
 from recipebench.benchmarks.packs import Pack
 from recipebench.benchmarks.progress import ProgressView
 from recipebench.benchmarks.records import KEPT_BACK, TRACEBACK, cell_of
@@ -30,6 +32,12 @@ from recipebench.benchmarks.results import Results, closing_line, collect
 from recipebench.benchmarks.runner import Options, Plan
 from recipebench.benchmarks.store import Store
 from recipebench.benchmarks.suite import Suite, load_suite, shipped, template
+from recipebench.benchmarks.tracking import sweeps
+from recipebench.benchmarks.tracking.agent import run_chosen
+from recipebench.benchmarks.tracking.following import following
+from recipebench.benchmarks.tracking.options import asked_of, tracked
+from recipebench.benchmarks.tracking.state import state
+from recipebench.benchmarks.tracking.target import Tracking
 from recipebench.datamodules import fetch
 from recipebench.datamodules.catalog import DATA
 from recipebench.errors import RequestError, unknown
@@ -61,6 +69,7 @@ class RunRequest:
     address: str | None = None
     gpus_per_pack: float = 1.0
     plugin: tuple[Path, ...] = ()
+    track: str | Mapping[str, object] | None = None
 
     def validated(self) -> Suite:
         """Load the plug-ins; return the suite with the seeds and devices of the request."""
@@ -78,6 +87,7 @@ class RunRequest:
             executor=self.executor,
             address=self.address,
             gpus_per_pack=self.gpus_per_pack,
+            rows=tracked(self.track, self.validated().track) is not None,
         )
 
 
@@ -94,23 +104,90 @@ def run_and_report(request: RunRequest, console: Console) -> Results:
     looked_at, out = Store(request.store), request.out or _reports(request.store, suite)
     check_target(out, "--out")
     selection = runner.select(suite, looked_at, options)
-    store = Store(request.store, on_problem=lambda text: console.print(text, markup=False))
-    with store.lock():
+    say = partial(console.print, markup=False)
+    store = Store(request.store, on_problem=say)
+    command = _repeat(request.suite, request.seeds, request.device, request.plugin)
+    tracking = tracked(request.track, suite.track)
+    with store.lock(), following(tracking, request.store, suite, request.suite, say) as followed:
         plan = runner.make_plan(selection, store, options)
         _announce(plan, console)
         with ProgressView(plan, console) as view:
-            results = runner.run(plan, store, options, view)
+            results = runner.run(plan, store, options, followed.watch(view))
         console.print(closing_line(results.counts))
-        page = write_report(
-            suite,
-            plan.agenda,
-            results,
-            store,
-            out,
-            _repeat(request.suite, request.seeds, request.device, request.plugin),
-        )
-    console.print(f"Report: {page}", markup=False)
+        page = write_report(suite, plan.agenda, results, store, out, command)
+        console.print(f"Report: {page}", markup=False)
+        followed.close(agenda(suite, store).cells, results, out, command)
     return results
+
+
+def track(
+    source: str,
+    path: Path,
+    out: Path | None,
+    *,
+    how: Mapping[str, str],
+    seeds: int | None = None,
+    device: str | None = None,
+    plugin: Sequence[Path] = (),
+) -> int:
+    """Write the runs of a suite that has been trained already; return the exit code.
+
+    Args:
+        source: the suite.
+        path: the store.
+        out: the report folder.
+        how: project, entity and mode, in place of what the suite says.
+        seeds: in place of the suite's.
+        device: in place of the suite's.
+        plugin: files with levels of one's own.
+    """
+    page, results = report_of(source, path, out, seeds=seeds, device=device, plugin=plugin)
+    suite = load_suite(source).replaced(seeds=seeds, device=device)
+    tracking = tracked({"wandb": {**asked_of(suite.track), **how}}, None)
+    if tracking is None:
+        print("W&B: the mode is disabled; nothing is written.")
+        return 0
+    store, command = existing_store(path), _repeat(source, seeds, device, plugin)
+    with store.lock(), following(tracking, path, suite, source, print) as followed:
+        outcome = followed.close(agenda(suite, store).cells, results, page.parent, command)
+    return 0 if outcome and not outcome.ended else 1
+
+
+def sweep(source: str, path: Path, out: Path, method: str, plugin: Sequence[Path] = ()) -> None:
+    """Write the file of a sweep over the cells of a suite."""
+    plug_in(plugin)
+    suite = load_suite(source)
+    cells = list(expand(suite))
+    if not cells:
+        raise RequestError(f"{suite.name} leaves no recipe to a sweep: validation chooses all of its values.")
+    name = cells[0].data.name
+    endpoint = endpoint_of(suite.endpoint_for(name), name)
+    text = sweeps.sweep_file(
+        cells,
+        suite=suite.name,
+        source=source,
+        endpoint=endpoint.column,
+        lower=endpoint.direction == "lower",
+        method=method,
+        file=str(out),
+        store=str(path),
+    )
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RequestError(f"--out: {out} cannot be written: {error.strerror}.") from error
+    print(f"Sweep: {out}. Next: wandb sweep {out}")
+
+
+def agent(source: str, choice: str, path: Path, data_dir: Path | None, plugin: Sequence[Path] = ()) -> int:
+    """Train the cell that a sweep has chosen and write its run; return the exit code."""
+    plug_in(plugin)
+    suite = load_suite(source)
+    tracking = suite.track or Tracking()
+    outcome = run_chosen(suite, choice, Store(path), tracking, print, data_dir=data_dir)
+    for line in outcome.lines():
+        print(line)
+    return 1 if outcome.ended else 0
 
 
 def check_target(path: Path, option: str) -> None:
@@ -503,6 +580,7 @@ def doctor(data_dir: Path | None, path: Path) -> None:
         ("Python", platform.python_version),
         ("packages", lambda: ", ".join(f"{name} {version}" for name, version in here.packages.items())),
         ("store", lambda: f"{path}: {len(Store(path).cached())} finished cells"),
+        ("tracking", lambda: state(path)),
     ]
     rows += [(f"data {name}", partial(_found, name, data_dir)) for name in DATA]
     for name, tell in rows:

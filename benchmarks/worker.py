@@ -1,8 +1,9 @@
 """A worker process: reads packs as lines of JSON, trains them with one thread, writes what was measured.
 
 Run as `python -m recipebench.benchmarks.worker`; the executor starts it. Lines on standard input are
-requests: `{cells, data_dir, plugins}`, and `weights: {at, out}` where the weights of the one cell are
-wanted. Plug-ins come with their SHA-256: one that has changed since the run began is refused.
+requests: `{cells, data_dir, plugins}`, with `rows: true` where each epoch's rows are wanted as it ends,
+and `weights: {at, out}` where the weights of the one cell are. Plug-ins come with their SHA-256: one
+that has changed since the run began is refused.
 Messages go to the descriptor that was standard output, which nothing else can write to.
 When standard input closes, because the parent is gone, the process ends at once.
 """
@@ -24,6 +25,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from recipebench.benchmarks.cells import Cell
+    from recipebench.benchmarks.records import Row
+    from recipebench.benchmarks.training import Histories
 
 Send = Callable[[dict[str, Any]], None]
 
@@ -77,7 +80,7 @@ def _serve(request: dict[str, Any], send: Send) -> None:
             if weights := request.get("weights"):
                 answer = _export(cells[0], data_dir, **weights)
             else:
-                answer = measure(cells, data_dir, send)
+                answer = measure(cells, data_dir, send, rows=request.get("rows", False))
     except Exception as error:  # whatever a recipe raises becomes a row that says so
         send({"kind": "error", "reason": _reason(error), "traceback": traceback.format_exc()})
     else:
@@ -91,28 +94,31 @@ def _export(cell: Cell, data_dir: Path | None, *, at: str, out: str) -> dict[str
     return {}
 
 
-def measure(cells: Sequence[Cell], data_dir: Path | None, send: Send) -> dict[str, Any]:
+def measure(
+    cells: Sequence[Cell], data_dir: Path | None, send: Send, *, rows: bool = False
+) -> dict[str, Any]:
     """Train the cells of a pack and return what the store keeps of them: `records` and `history`.
 
     Args:
         cells: cells that form a pack, or one.
         data_dir: where data are looked for first.
         send: told of every epoch that ends.
+        rows: whether it is told of the rows of the history too.
     """
     from recipebench.benchmarks import training
     from recipebench.benchmarks.environment import build
     from recipebench.benchmarks.records import has_blown_up, record
 
     records, history = [], []
-    for result in training.train(cells, data_dir, lambda epoch: send({"kind": "epoch", "epoch": epoch})):
-        track, rows, diverged_at = result.track, result.track.history, result.track.diverged_at
+    for result in training.train(cells, data_dir, _Teller(send, rows=rows)):
+        track, lines, diverged_at = result.track, result.track.history, result.track.diverged_at
         steps = len(track.data.train_dataloader())
-        if diverged_at is None and has_blown_up(rows[-1]):
-            diverged_at, rows = steps * rows[-1]["epoch"], rows[:-1]
+        if diverged_at is None and has_blown_up(lines[-1]):
+            diverged_at, lines = steps * lines[-1]["epoch"], lines[:-1]
         records.append(
             record(
                 result.cell,
-                rows,
+                lines,
                 parameters=track.module.count_parameters(),
                 steps_per_epoch=steps,
                 diverged_at=diverged_at,
@@ -121,8 +127,36 @@ def measure(cells: Sequence[Cell], data_dir: Path | None, send: Send) -> dict[st
                 build=build(),
             )
         )
-        history += [{"cell_id": result.cell.id, **row} for row in rows]
+        history += [{"cell_id": result.cell.id, **line} for line in lines]
     return {"records": records, "history": history}
+
+
+class _Teller:
+    """Tells of every epoch that ends and, where asked, of the rows that are certain to stay.
+
+    A row whose losses are not finite is held back: if it is a cell's last, it will be taken away.
+    """
+
+    def __init__(self, send: Send, *, rows: bool) -> None:
+        self._send, self._rows = send, rows
+        self._told: dict[str, int] = {}
+
+    def __call__(self, epoch: int, histories: Histories) -> None:
+        message: dict[str, Any] = {"kind": "epoch", "epoch": epoch}
+        if self._rows:
+            message["rows"] = {
+                name: new for name, lines in histories.items() if (new := self._new(name, lines))
+            }
+        self._send(message)
+
+    def _new(self, cell_id: str, lines: Sequence[Row]) -> list[Row]:
+        from recipebench.benchmarks.records import has_blown_up
+
+        told, end = self._told.get(cell_id, 0), len(lines)
+        while end > told and has_blown_up(lines[end - 1]):
+            end -= 1
+        self._told[cell_id] = end
+        return list(lines[told:end])
 
 
 def _reason(error: Exception) -> str:

@@ -100,9 +100,25 @@ def samples_of(returned: Any, task: str, name: str) -> tuple[Samples, Samples | 
             f"data {name}: expected (inputs, targets) or (inputs, targets, test inputs, test targets), got "
             f"{type(returned).__name__}{f' of {len(returned)}' if hasattr(returned, '__len__') else ''}."
         )
-    tensors = [torch.as_tensor(np.asarray(part)) for part in returned]
+    tensors = [_tensor(part, name) for part in returned]
     pairs = [_pair(x, y, task, name) for x, y in zip(tensors[::2], tensors[1::2], strict=True)]
     return pairs[0], (pairs[1] if len(pairs) == 2 else None)
+
+
+def _tensor(part: Any, name: str) -> Tensor:
+    if isinstance(part, Tensor):
+        tensor = part.detach()
+    else:
+        array = np.asarray(part)
+        if array.dtype.kind not in "biuf":
+            raise RequestError(
+                f"data {name}: expected numbers, as arrays or tensors, got {type(part).__name__} of "
+                f"{array.dtype}."
+            )
+        tensor = torch.as_tensor(array)
+    if tensor.is_complex():
+        raise RequestError(f"data {name}: expected real numbers, got {tensor.dtype}.")
+    return tensor
 
 
 def _pair(x: Tensor, y: Tensor, task: str, name: str) -> Samples:

@@ -39,6 +39,8 @@ PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 QUICK = ROOT / "docs" / "quick.json"
 SPEED = ROOT / "docs" / "speed.json"
 SCALE = ROOT / "docs" / "scale.json"
+RATES = ROOT / "docs" / "rates.json"
+TRACKING = ROOT / "docs" / "tracking.json"
 IMAGES = ROOT / "docs" / "images"
 
 FIGURES = ("curves-digits-activation.svg", "pairs-digits-activation-initializer.svg")
@@ -270,7 +272,7 @@ def _packed_layers() -> str:
             _first_line(form),
         )
         for plain, form in pack_layer.registry.items()
-        if plain is not object
+        if plain is not object and not plain.__module__.startswith("plugin_")
     ]
     return table(("plain layer", "in a pack"), sorted(rows))
 
@@ -331,6 +333,24 @@ def _scale() -> str:
     return f"{found['conditions']}.\n\n{scale.table(rows)}\n\n{head}\n\n{scale.growth(rows)}"
 
 
+def _rates() -> str:
+    if not RATES.exists():
+        return "Not measured yet: `python -m recipebench.benchmarks.speed.rates --json docs/rates.json`."
+    from recipebench.benchmarks.speed import rates
+
+    found = json.loads(RATES.read_text(encoding="utf-8"))
+    return f"{found['conditions']}.\n\n{rates.table(found['results'])}"
+
+
+def _tracking() -> str:
+    if not TRACKING.exists():
+        command = "python -m recipebench.benchmarks.speed.tracking --json docs/tracking.json"
+        return f"Not measured yet: `{command}`."
+    from recipebench.benchmarks.speed import tracking
+
+    return f"```text\n{tracking.report(json.loads(TRACKING.read_text(encoding='utf-8')))}\n```"
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     **{_plural(factor): partial(_levels, catalog) for factor, catalog in RECIPE.items()},
     "models": _models,
@@ -351,6 +371,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "closing": _closing,
     "speed": _speed,
     "scale": _scale,
+    "rates": _rates,
+    "tracking": _tracking,
 }
 """What the pages hold between their markers."""
 

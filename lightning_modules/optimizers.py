@@ -279,5 +279,11 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 }
 """Every optimizer by name: a factory of (parameters, **hyper-parameters)."""
 
+SHIPPED = frozenset(OPTIMIZERS)
+"""Those that come with the package, whose bits in packs the tests compare."""
+
 ELEMENTWISE = set(OPTIMIZERS)
-"""Optimizers whose step treats every number by itself, so that one step can serve many modules."""
+"""Optimizers whose step treats every number by itself, so that one step can serve many modules.
+
+Of others than `SHIPPED` this is what their authors say: it is held against steps by themselves.
+"""

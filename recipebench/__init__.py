@@ -58,6 +58,7 @@ def run(
     address: str | None = None,
     gpus_per_pack: float = 1.0,
     plugin: Plugins = None,
+    track: str | Mapping[str, object] | None = None,
     quiet: bool = False,
 ) -> pd.DataFrame:
     """Train what a store lacks of a suite, write the report, and return the records.
@@ -78,6 +79,7 @@ def run(
         address: of the Ray cluster to join; by default one is started on this machine.
         gpus_per_pack: the part of a GPU that a pack takes, so that several share one.
         plugin: a file with levels of one's own, or several; they stay known in this process.
+        track: `wandb`, or the `track` key of a suite as a mapping; by default as the suite says.
         quiet: show no progress.
 
     Returns:
@@ -105,6 +107,7 @@ def run(
         address=address,
         gpus_per_pack=gpus_per_pack,
         plugin=_paths(plugin),
+        track=track,
     )
     return verbs.run_and_report(request, Console(quiet=quiet, highlight=False)).records
 

@@ -14,6 +14,7 @@ Example:
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import inspect
@@ -48,6 +49,9 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+Sampled = Literal["classification", "regression"]
+"""The tasks that have samples."""
+
 OF_MODELS = ("in_features", "in_shape", "out_features", "task", "init_seed", "features", *catalog.FACTORS)
 """Arguments of models that data, recipe or an earlier training decide."""
 
@@ -66,6 +70,7 @@ class Kind:
         axis: as cells and suites name it.
         catalog: where its levels are described.
         home: the module and the dict that make them.
+        what: what a factory of it is, in words for a message.
         first: arguments that the matrix hands over, which come first: what is trained, drawn or scored.
         given: arguments by name that are no hyper-parameters.
     """
@@ -73,6 +78,7 @@ class Kind:
     axis: str
     catalog: Catalog
     home: tuple[str, str]
+    what: str
     first: int = 0
     given: tuple[str, ...] = ()
 
@@ -87,16 +93,46 @@ class Kind:
 KINDS: dict[str, Kind] = {
     kind.axis: kind
     for kind in (
-        Kind("activation", catalog.ACTIVATIONS, ("lightning_modules.activations", "ACTIVATIONS")),
-        Kind("initializer", catalog.INITIALIZERS, ("lightning_modules.initializers", "INITIALIZERS"), 2),
-        Kind("regularizer", catalog.REGULARIZERS, ("lightning_modules.regularizers", "PENALTIES"), 1),
-        Kind("optimizer", catalog.OPTIMIZERS, ("lightning_modules.optimizers", "OPTIMIZERS"), 1),
-        Kind("loss", catalog.LOSSES, ("lightning_modules.losses", "LOSSES"), 2),
-        Kind("model", model_catalog.MODELS, ("lightning_modules.models", "MODELS"), 0, OF_MODELS),
-        Kind("data", data_catalog.DATA, ("datamodules.registry", "DATA_MODULES"), 0, OF_DATA),
+        Kind(
+            *("activation", catalog.ACTIVATIONS, ("lightning_modules.activations", "ACTIVATIONS")),
+            what="a class or function of hyper-parameters that returns an nn.Module, which is handed x later",
+        ),
+        Kind(
+            *("initializer", catalog.INITIALIZERS, ("lightning_modules.initializers", "INITIALIZERS")),
+            what="a function of (u, fans, **hyper-parameters) that returns weights like u",
+            first=2,
+        ),
+        Kind(
+            *("regularizer", catalog.REGULARIZERS, ("lightning_modules.regularizers", "PENALTIES")),
+            what="a function of (weights, **hyper-parameters) that returns a scalar",
+            first=1,
+        ),
+        Kind(
+            *("optimizer", catalog.OPTIMIZERS, ("lightning_modules.optimizers", "OPTIMIZERS")),
+            what="a class or function of (parameters, **hyper-parameters) that returns an optimizer",
+            first=1,
+        ),
+        Kind(
+            *("loss", catalog.LOSSES, ("lightning_modules.losses", "LOSSES")),
+            what="a function of (outputs, targets, **hyper-parameters) that returns (batch,)",
+            first=2,
+        ),
+        Kind(
+            *("model", model_catalog.MODELS, ("lightning_modules.models", "MODELS")),
+            what=f"a RecordedModule of hyper-parameters and of {', '.join(OF_MODELS[:5])} as it needs them",
+            given=OF_MODELS,
+        ),
+        Kind(
+            *("data", data_catalog.DATA, ("datamodules.registry", "DATA_MODULES")),
+            what="a function of hyper-parameters that returns samples, or a TensorDataModule",
+            given=OF_DATA,
+        ),
     )
 }
 """What can be added, by axis."""
+
+TASKS = tuple(dict.fromkeys(task for level in data_catalog.DATA.values() for task in level.tasks))
+"""The tasks that there are data for."""
 
 BUILT_IN: dict[str, frozenset[str]] = {axis: frozenset(kind.catalog) for axis, kind in KINDS.items()}
 """The levels that come with the package."""
@@ -188,13 +224,29 @@ model = Adder("model", ("needs",))
 """Adds a model: a subclass of `SupervisedModule`, or of another `RecordedModule`."""
 
 
+@overload
+def data_set(function: F, /) -> F: ...
+
+
+@overload
 def data_set(
     *,
-    task: Literal["classification", "regression"] = "classification",
+    task: Sampled = "classification",
+    license: str = "not stated",
+    citation: str = "",
+    **description: Unpack[Description],
+) -> Callable[[F], F]: ...
+
+
+def data_set(
+    function: F | None = None,
+    /,
+    *,
+    task: Sampled = "classification",
     license: str = "not stated",  # noqa: A002
     citation: str = "",
     **description: Unpack[Description],
-) -> Callable[[F], F]:
+) -> F | Callable[[F], F]:
     """Add a data set: a function of its hyper-parameters that returns its samples.
 
     The function returns (inputs, targets), of which a part is held out as the test set, or (inputs,
@@ -204,6 +256,7 @@ def data_set(
     `DATA_MODULES` itself.
 
     Args:
+        function: where the decorator stands without parentheses.
         task: `classification` (targets are classes from 0 on) or `regression`.
         license: under which the data may be used.
         citation: what to cite.
@@ -212,16 +265,17 @@ def data_set(
     Raises:
         RequestError: the name is taken, or the function returns something else.
     """
+    if task not in get_args(Sampled):
+        raise RequestError(f"@data_set: {unknown('task', task, get_args(Sampled))}")
 
     def add(function: F) -> F:
         own = importlib.import_module("recipebench.datamodules.own")
-        name = description.get("name") or _snake_case(function.__name__)
-        described = _level(KINDS["data"], function, {**description, "name": name, "tasks": (task,)})
+        described = _level(KINDS["data"], function, {**description, "tasks": (task,)})
         taken = {"task": task, "license": license, "citation": citation, "source": described.source}
         _register(KINDS["data"], own.from_function(function, described, **taken), described)
         return function
 
-    return add
+    return add if function is None else add(function)
 
 
 @dataclass(frozen=True)
@@ -325,19 +379,55 @@ def _run(content: bytes, path: Path, name: str) -> None:
     module.__file__ = str(path.resolve())
     sys.modules[name] = module
     try:
-        exec(compile(content, module.__file__, "exec"), module.__dict__)
+        with _settings_kept():
+            exec(compile(content, module.__file__, "exec"), module.__dict__)
     except RequestError as error:
-        raise RequestError(f"plug-in {path}: {error}") from error
-    except (Exception, SystemExit) as error:
+        raise RequestError(f"plug-in {path}{_line(error, module.__file__)}: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plug-in may raise whatever it likes, to exit among others
         text = " ".join(str(error).split()) or "no message"
         where = _line(error, module.__file__)
-        raise RequestError(f"plug-in {path}{where}: {type(error).__name__}: {text}") from error
+        raise RequestError(f"plug-in {path}{where}: {type(error).__name__}: {text:.500}") from error
+
+
+@contextmanager
+def _settings_kept() -> Iterator[None]:
+    """Refuse a file that changes how torch computes: cells that use nothing of it would change too."""
+    torch = importlib.import_module("torch")
+    settings: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
+        "default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+        "number of threads": (torch.get_num_threads, torch.set_num_threads),
+        "autograd": (torch.is_grad_enabled, torch.set_grad_enabled),
+        "precision of matrix products": (
+            torch.get_float32_matmul_precision,
+            torch.set_float32_matmul_precision,
+        ),
+        "deterministic algorithms": (
+            torch.are_deterministic_algorithms_enabled,
+            torch.use_deterministic_algorithms,
+        ),
+    }
+    before = {name: read() for name, (read, _) in settings.items()}
+    try:
+        yield
+    finally:
+        found = {name: read() for name, (read, _) in settings.items()}
+        for name, (_, write) in settings.items():
+            if found[name] != before[name]:
+                write(before[name])
+    for name, value in before.items():
+        if found[name] != value:
+            raise RequestError(
+                f"expected torch's {name} to be left at {value}, since all cells depend on it, got "
+                f"{found[name]}."
+            )
 
 
 def _line(error: BaseException, file: str) -> str:
     """Return the last line of the file that an error passed through, as `, line 3`."""
     if isinstance(error, SyntaxError):
-        return f", line {error.lineno}"
+        return f", line {error.lineno}" if error.lineno else ""
     found, trace = "", error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == file:
@@ -355,6 +445,8 @@ def _new_levels(path: Path, before: Mapping[str, Mapping[str, Any]]) -> tuple[tu
             if now.get(name) is not factory:
                 raise RequestError(f"plug-in {path}: {axis} {name!r} exists already; choose another name.")
         for name in [name for name in now if name not in before[axis]]:
+            if not isinstance(name, str):
+                raise RequestError(f"plug-in {path}: {kind.home[1]}: expected a name, got {name!r:.80}.")
             if name not in kind.catalog:
                 try:
                     _describe(kind, now[name], name)
@@ -397,7 +489,9 @@ def _add(kind: Kind, factory: Any, options: Description) -> None:
 
 def _register(kind: Kind, factory: Any, level: Level) -> None:
     if level.name in kind.factories or level.name in kind.catalog:
-        raise RequestError(f"{kind.axis} {level.name!r} exists already; choose another name.")
+        plugin = next((p for p in loaded() if (kind.axis, level.name) in p.levels), None)
+        of = f", of plug-in {plugin.path}" if plugin else ""
+        raise RequestError(f"{kind.axis} {level.name!r} exists already{of}; choose another name.")
     kind.catalog.add(level)
     kind.factories[level.name] = factory
     if kind.axis == "data":
@@ -406,9 +500,11 @@ def _register(kind: Kind, factory: Any, level: Level) -> None:
 
 def _level(kind: Kind, factory: Any, options: Description) -> Level:
     """Read a level off a function or class."""
+    _check_factory(kind, factory, options)
     name = options.get("name") or _snake_case(factory.__name__)
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise RequestError(f"{kind.axis}: expected a name of a-z, 0-9 and _, got {name!r}.")
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise RequestError(f"{kind.axis}: expected a name of a-z, 0-9 and _, got {name!r:.80}.")
+    _check_options(f"{kind.axis} {name}", options)
     documented = _Docstring(inspect.getdoc(factory) if factory.__doc__ else None)
     described: dict[str, Any] = {
         "name": name,
@@ -429,21 +525,74 @@ def _level(kind: Kind, factory: Any, options: Description) -> Level:
     )
 
 
+def _check_factory(kind: Kind, factory: Any, options: Description) -> None:
+    """Refuse what is no function or class: an object that was made already, or a name put first."""
+    if inspect.isclass(factory) or (callable(factory) and hasattr(factory, "__name__")):
+        return
+    if isinstance(factory, functools.partial) and "name" in options:
+        return
+    got = f"{factory!r:.80}" if isinstance(factory, str | int | float | None) else _an_object(factory)
+    hint = f"; a name is given as name={factory!r:.80}" if isinstance(factory, str) else ""
+    raise RequestError(f"{kind.axis}: expected {kind.what}, got {got}{hint}.")
+
+
+def _an_object(factory: Any) -> str:
+    name = type(factory).__name__
+    return f"an object of {name}" + (f" ({name} itself, without parentheses?)" if callable(factory) else "")
+
+
+def _check_options(owner: str, options: Description) -> None:
+    """Refuse options of a wrong type, and tasks and needs that there are not."""
+    for name in ("summary", "formula", "source"):
+        if not isinstance(options.get(name, ""), str):
+            raise RequestError(f"{owner}: {name}: expected text, got {options.get(name)!r:.80}.")
+    for name in ("structural", "elementwise"):
+        if not isinstance(options.get(name, False), bool):
+            raise RequestError(f"{owner}: {name}: expected True or False, got {options.get(name)!r:.80}.")
+    known = {"tasks": TASKS, "needs": model_catalog.NEEDS}
+    for name in ("tasks", "needs", "parameters"):
+        given = options.get(name, ())
+        if isinstance(given, str) or not isinstance(given, Sequence):
+            raise RequestError(f"{owner}: {name}: expected a list, got {given!r:.80}.")
+        for item in given:
+            if name == "parameters" and not isinstance(item, Parameter):
+                raise RequestError(
+                    f"{owner}: parameters: expected recipebench.levels.Parameter, got {item!r:.80}."
+                )
+            if name != "parameters" and item not in known[name]:
+                raise RequestError(f"{owner}: {unknown(name.removesuffix('s'), item, known[name])}")
+
+
 def _tasks_of(loss: Callable[..., Any], options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the tasks whose outputs and targets a loss takes; both where it takes neither, for `check`."""
+    """Return the tasks of which a loss returns (batch,); else those that it takes at all, for `check`."""
     torch = importlib.import_module("torch")
     outputs, classes = torch.linspace(0.1, 0.9, 15).reshape(5, 3), torch.arange(5) % 3
     batches = {"classification": (outputs, classes), "regression": (outputs[:, :1], outputs[:, 1:2])}
-    fitting = []
+    shapes: dict[str, Any] = {}
     for task, batch in batches.items():
         with suppress(Exception):  # what it does not take, it refuses in whatever way
-            fitting += [task] if loss(*batch, **options).shape == (5,) else []
-    return tuple(fitting) or tuple(batches)
+            shapes[task] = getattr(loss(*batch, **options), "shape", None)
+    fitting = [task for task, shape in shapes.items() if shape == (5,)]
+    return tuple(fitting or shapes or batches)
+
+
+def _signature(factory: Any) -> str:
+    try:
+        return f"{factory.__name__}{inspect.signature(factory)}"[:200]
+    except ValueError:
+        return str(factory.__name__)
 
 
 def _model_facts(factory: Any) -> dict[str, Any]:
     """Return the factors that a model responds to, and whether an activation has a place in it."""
-    taken = importlib.import_module("recipebench.lightning_modules.models").arguments_of(factory)
+    arguments_of = importlib.import_module("recipebench.lightning_modules.models").arguments_of
+    try:
+        taken = arguments_of(factory)
+    except (AttributeError, NameError, TypeError, ValueError) as error:
+        raise RequestError(
+            f"model {factory.__name__}: expected arguments by name, the factors of a recipe as **recipe: "
+            f"Unpack[Recipe], got {_signature(factory)}."
+        ) from error
     factors = tuple(factor for factor in catalog.FACTORS if factor in taken)
     trained = ("augmentation",) if "optimizer" in factors else ()
     return {"factors": (*factors, *trained), "hidden_layers": "activation" in factors}
@@ -463,7 +612,7 @@ def _parameters(
     for name in told:
         if name not in {p.name for p in own}:
             raise RequestError(f"{owner}: {unknown('hyper-parameter', name, [p.name for p in own])}")
-    return tuple(told.get(p.name) or _parameter(p, documented, owner) for p in own)
+    return tuple(told.get(p.name) or _parameter(kind, p, documented, owner) for p in own)
 
 
 def _is_decay(kind: Kind, p: inspect.Parameter) -> bool:
@@ -471,17 +620,23 @@ def _is_decay(kind: Kind, p: inspect.Parameter) -> bool:
     return kind.axis == "optimizer" and p.name == "weight_decay" and p.default == 0
 
 
-def _parameter(p: inspect.Parameter, documented: _Docstring, owner: str) -> Parameter:
+def _parameter(kind: Kind, p: inspect.Parameter, documented: _Docstring, owner: str) -> Parameter:
     default, annotation = p.default, p.annotation
     if isinstance(default, list):
         default = tuple(default)
     if annotation is float and type(default) is int:
         default = float(default)
     if type(default) not in (float, int, str, bool, tuple) or default == ():
-        got = "none" if default is p.empty else repr(default)
+        got = "none" if default is p.empty else f"{default!r:.80}"
+        hint = f"; expected {kind.what}" if default is p.empty else ""
         raise RequestError(
             f"{owner}: {p.name}: expected a default that is a number, a name, true or false or a list of "
-            f"numbers, got {got:.80}."
+            f"numbers, got {got}{hint}."
+        )
+    if annotation in (float, int, str, bool) and type(default) is not annotation:
+        raise RequestError(
+            f"{owner}: {p.name}: expected a default of the type that is written, {annotation.__name__}, got "
+            f"{default!r:.80}."
         )
     bounds: dict[str, Any] = {"minimum": 0, "exclusive": True} if p.name == "lr" else {}
     if get_origin(annotation) is Literal:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recipebench.reports.suite_info import Endpoint, SuiteInfo
+    from recipebench.reports.suite_info import Endpoint, Range, Space, SuiteInfo, Targets, Tuning
     from recipebench.reports.writer import refresh, write
 
-__all__ = ["Endpoint", "SuiteInfo", "refresh", "write"]
+__all__ = ["Endpoint", "Range", "Space", "SuiteInfo", "Targets", "Tuning", "refresh", "write"]
 
 _HOMES = {
     "Endpoint": "suite_info",
+    "Range": "suite_info",
+    "Space": "suite_info",
     "SuiteInfo": "suite_info",
+    "Targets": "suite_info",
+    "Tuning": "suite_info",
     "refresh": "writer",
     "write": "writer",
 }

@@ -84,7 +84,7 @@ def curve_panel(order: Sequence[str], measure: str, frame: Frame) -> alt.LayerCh
         "epoch", type="quantitative", title="epoch", axis=alt.Axis(tickMinStep=1, grid=False, format="d")
     )
     y_scale = alt.Scale(domain=[frame.low, frame.high], type="log" if frame.log else "linear", nice=False)
-    ticks = {"values": _log_ticks(frame)} if frame.log else {"tickCount": 5}
+    ticks = {"values": log_ticks(frame)} if frame.log else {"tickCount": 5}
     y_axis = alt.Axis(format="%" if wording.is_share(measure) else "~g", **ticks)
     title = wording.measure_name(measure)
     y = alt.Y("mean", type="quantitative", title=title, scale=y_scale, axis=y_axis)
@@ -109,9 +109,9 @@ def curve_rows(curves: pd.DataFrame, measure: str, frame: Frame) -> list[dict[st
         {
             "level": row["level"],
             "epoch": int(row["epoch"]),
-            "mean": _rounded(row["mean"]),
-            "low": _rounded(bottom),
-            "high": _rounded(top),
+            "mean": rounded(row["mean"]),
+            "low": rounded(bottom),
+            "high": rounded(top),
             "text": wording.with_unit(row["mean"], measure),
             "ends": wording.interval(row["low"], row["high"], measure),
             "n": int(row["n"]),
@@ -255,9 +255,9 @@ def forest_rows(means: pd.DataFrame, frame: tuple[float, float]) -> list[dict[st
         {
             "block": place[row["factor"]],
             "level": str(row["level"]),
-            "mean": _rounded(row["mean"]),
-            "low": _rounded(bottom),
-            "high": _rounded(top),
+            "mean": rounded(row["mean"]),
+            "low": rounded(bottom),
+            "high": rounded(top),
         }
         for row, bottom, top in zip(
             known.to_dict("records"), low.clip(*frame), high.clip(*frame), strict=True
@@ -328,7 +328,8 @@ def _steady_names(drawing: str) -> str:
     return re.sub(pattern, lambda found: fresh.get(found[0], found[0]), drawing)
 
 
-def _log_ticks(frame: Frame) -> list[float]:
+def log_ticks(frame: Frame) -> list[float]:
+    """Return the ticks of a logarithmic axis."""
     powers = range(math.floor(math.log10(frame.low)), math.ceil(math.log10(frame.high)) + 1)
     steps = (1, 2, 5) if len(powers) < 5 else (1,)
     ticks = [float(f"{step}e{power}") for power in powers for step in steps]
@@ -339,7 +340,8 @@ def _short(names: Sequence[str]) -> bool:
     return len(names) <= 3 or max(map(len, names)) <= 9
 
 
-def _rounded(value: float) -> float | None:
+def rounded(value: float) -> float | None:
+    """Return a value as charts hold it: five significant digits, None where it is not finite."""
     if not math.isfinite(value):
         return None
     return float(f"{value:.5g}")

@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 
 from recipebench.errors import RequestError, unknown
-from recipebench.reports import frames, headline, tables
+from recipebench.reports import frames, headline, searches, tables, targets
 from recipebench.reports.frames import endpoint
+from recipebench.reports.searches import Searches
 from recipebench.reports.suite_info import SuiteInfo
 
 CURVE_SPLITS = ("train", "validation")
@@ -24,15 +25,19 @@ class Contents:
     Args:
         suite: what was planned.
         environments: one dictionary a run: versions, machine, command line.
-        cells: `frames.cells`.
+        everything: `frames.cells`.
+        cells: these without the trials of searches.
         counts, reasons, means, recipes, best, outcomes, cost, machines, spreads: as in `tables`.
         pairs: `tables.pair_means` of each pair of factors.
         curves: `tables.curves` of each (factor, measure, split).
         headline: the sentences on top.
+        searches: what tuning gave; None of a suite that tunes nothing.
+        reached: `targets.time_to_target`; None where nothing is declared.
     """
 
     suite: SuiteInfo
     environments: Sequence[dict[str, Any]]
+    everything: pd.DataFrame
     cells: pd.DataFrame
     counts: pd.DataFrame
     reasons: pd.DataFrame
@@ -46,6 +51,8 @@ class Contents:
     pairs: dict[tuple[str, str], pd.DataFrame]
     curves: dict[tuple[str, str, str], pd.DataFrame]
     headline: list[str]
+    searches: Searches | None = None
+    reached: pd.DataFrame | None = None
 
     @cached_property
     def factors(self) -> list[str]:
@@ -68,6 +75,16 @@ class Contents:
         return frames.compared(self.cells[self.cells["data"] == data])
 
     @cached_property
+    def untuned(self) -> frozenset[str]:
+        """The optimizers whose learning rate was not tuned."""
+        return frames.untuned_optimizers(self.cells, self.suite)
+
+    @cached_property
+    def rates(self) -> str:
+        """Whether the learning rates of the optimizers are `tuned`, `untuned` or `mixed`."""
+        return frames.rates(self.cells, self.suite)
+
+    @cached_property
     def fixed(self) -> list[tuple[str, str]]:
         """The factors with a single level on every data set, and that level."""
         same = [f for f in self.factors if f not in self.compared or self.cells[f].nunique() == 1]
@@ -87,31 +104,65 @@ def contents(
     Raises:
         RequestError: records, history and suite do not fit together; see `frames.cells`.
     """
-    cells = frames.cells(records, suite)
+    everything = frames.cells(records, suite)
+    cells = frames.reported(everything)
+    history = _reported(history, everything, cells)
     means, recipes = tables.factor_means(cells), tables.recipes(cells)
     counts, best, spreads = (
-        tables.status_counts(cells, suite),
+        tables.status_counts(everything, suite),
         tables.best(recipes, suite),
         tables.spreads(means),
     )
     compared = [f for f in frames.compared(cells) if cells[f].nunique() > 1]
+    found = _searches(records, everything, suite)
     return Contents(
         suite=suite,
         environments=environments,
+        everything=everything,
         cells=cells,
         counts=counts,
-        reasons=tables.reasons(cells),
+        reasons=tables.reasons(everything),
         means=means,
         recipes=recipes,
         best=best,
         outcomes=tables.outcomes(cells),
         cost=tables.cost(cells),
-        machines=tables.machines(cells),
+        machines=tables.machines(everything),
         spreads=spreads,
         pairs={pair: tables.pair_means(cells, *pair) for pair in tables.pairs(compared)},
         curves=_curves(history, cells, suite),
-        headline=headline.sentences(cells, counts, best, spreads, suite),
+        headline=headline.sentences(cells, counts, best, spreads, suite, recipes=recipes, searches=found),
+        searches=found,
+        reached=_reached(records, history, cells, suite),
     )
+
+
+def _searches(records: pd.DataFrame, everything: pd.DataFrame, suite: SuiteInfo) -> Searches | None:
+    if suite.tuning is None:
+        return None
+    levels = {}
+    for factor in frames.tuned_factors(everything):
+        named = frames.named(records, factor, suite.factors.get(factor, ()))
+        levels[factor] = {
+            label: named[label] for label in frames.levels(everything, factor) if label in named
+        }
+    return searches.searches(everything, levels, suite, suite.tuning)
+
+
+def _reached(
+    records: pd.DataFrame, history: pd.DataFrame, cells: pd.DataFrame, suite: SuiteInfo
+) -> pd.DataFrame | None:
+    if suite.targets is None or history.empty:
+        return None
+    return targets.time_to_target(records, history, cells, suite.targets, suite)
+
+
+def _reported(history: pd.DataFrame, everything: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """The history without the cells that were trained as trials only; strangers stay, to be refused."""
+    if history.empty or len(everything) == len(cells):
+        return history
+    trials = set(everything["cell_id"]) - set(cells["cell_id"])
+    return history[~history["cell_id"].isin(trials)]
 
 
 def measures(label: str, suite: SuiteInfo) -> list[str]:

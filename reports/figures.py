@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 from altair.utils.schemapi import debug_mode
 
-from recipebench.reports import charts, wording
+from recipebench.reports import charts, tuning_figures, wording
 from recipebench.reports.charts import Spec
 from recipebench.reports.contents import CURVE_SPLITS, Contents, measures
 from recipebench.reports.frames import endpoint
@@ -25,7 +25,7 @@ def slots(contents: Contents) -> Slots:
     `pairs-<data>` with `<first>-<second>`, and `curves-<data>-<split>` with `<factor>-<measure>`.
     """
     with debug_mode(False):  # altair would check every level name against its schema; tests check the schema
-        return _pair_slots(contents) | _curve_slots(contents)
+        return _pair_slots(contents) | _curve_slots(contents) | tuning_figures.slots(contents)
 
 
 def files(contents: Contents, slots: Slots) -> dict[str, str]:
@@ -47,7 +47,8 @@ def files(contents: Contents, slots: Slots) -> dict[str, str]:
             both = {split: slots[f"curves-{position}-{split}"][f"{place}-0"] for split in CURVE_SPLITS}
             drawing = charts.svg(_curve_figure(both, f"{label}: {factor_heading(factor, contents)}"))
             found[f"curves-{name}-{wording.slug(factor)}.svg"] = drawing
-    return found
+    with debug_mode(False):
+        return found | tuning_figures.files(contents)
 
 
 def drawn_epochs(contents: Contents) -> tuple[list[int], int]:

@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from recipebench.errors import RequestError, unknown
-from recipebench.levels import Choice
-from recipebench.reports.suite_info import Endpoint, SuiteInfo
+from recipebench.levels import Choice, Tuned
+from recipebench.reports.suite_info import Endpoint, SuiteInfo, names_of
 from recipebench.reports.wording import SETTINGS
 
 STATUSES = ("ok", "diverged", "failed", "missing")
+ROLES = ("trial", "report")
 ABSENT = "—"  # the label of a factor that a cell does not have: a model without hidden layers
 
 _RECORDS = ("cell_id", "data", "model", "seed", "status", "reason", "epochs")
 _NUMBERS = ("parameters", "steps", "pack_seconds")
 _TEXTS = ("torch", "cpu", "device")
 _MAY_VARY = ("model", *SETTINGS)
+_SEARCH = ("role", "search", "trial", "chosen")
+
+
+class Named(NamedTuple):
+    """A level as records tell it.
+
+    Args:
+        name: of the level.
+        parameters: its hyper-parameters without those that were tuned.
+        tuned: the names of those, such as `beta1, lr`; empty where none was.
+    """
+
+    name: str
+    parameters: Mapping[str, Any]
+    tuned: str = ""
 
 
 def cells(records: pd.DataFrame, suite: SuiteInfo) -> pd.DataFrame:
@@ -35,11 +51,14 @@ def cells(records: pd.DataFrame, suite: SuiteInfo) -> pd.DataFrame:
 
     Returns:
         Columns `cell_id, data, <factor>…, seed, status, reason, score, last_epoch, parameters, steps,
-        pack_seconds, torch, cpu, on_device`; `data` and the factors are ordered categoricals.
+        pack_seconds, torch, cpu, on_device`; `data` and the factors are ordered categoricals. Of a suite
+        that tunes also `role, search, trial, chosen, validation`, `<factor>.tuned` and the values of the
+        tuned `<factor>.<hyper-parameter>`: trials stand among the cells, but have no score, only what
+        `validation_scores` gives (see `reported`).
 
     Raises:
-        RequestError: a column is lacking, a status or data set is not known, a cell stands twice, or
-            there are more cells than were planned.
+        RequestError: a column is lacking, a status, role or data set is not known, a cell stands twice,
+            there are more cells than were planned, or trials although the suite tunes nothing.
     """
     _check(records, suite)
     factors = [*suite.factors, *(c for c in _MAY_VARY if c not in suite.factors and _varies(records, c))]
@@ -55,7 +74,89 @@ def cells(records: pd.DataFrame, suite: SuiteInfo) -> pd.DataFrame:
         frame[name] = pd.to_numeric(_column(records, name), errors="coerce").astype("float64")
     for name in _TEXTS:
         frame["on_device" if name == "device" else name] = _column(records, name)
-    return frame.sort_values(["data", *factors, "seed", "cell_id"], kind="stable", ignore_index=True)
+    order = ["data", *factors, "seed", "cell_id"]
+    if suite.tuning is not None:
+        for name in _SEARCH:
+            frame[name] = records[name]
+        frame["validation"] = validation_scores(records, suite.tuning.criterion)
+        for factor in factors:
+            frame = frame.assign(**_tuned_values(records, factor))
+        frame.loc[frame["role"] == "trial", "score"] = np.nan  # a trial is judged by validation alone
+        order += ["role", "search", "trial"]
+    return frame.sort_values(order, kind="stable", ignore_index=True)
+
+
+def reported(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the cells that are not trials of a search: those that the means are about."""
+    if "role" not in cells:
+        return cells
+    return cells[cells["role"] == "report"].reset_index(drop=True)
+
+
+def validation_scores(records: pd.DataFrame, criterion: Mapping[str, Endpoint]) -> pd.Series[Any]:
+    """Return what each record is worth to those who choose: never a metric of the test data.
+
+    A diverged cell and a non-finite value count at chance level, or below everything where the chance
+    level is not known; failed and missing cells are NaN.
+
+    Args:
+        records: one row a cell.
+        criterion: the validation metric of each data set.
+
+    Raises:
+        RequestError: a column or a data set's criterion is lacking.
+    """
+    score = pd.Series(np.nan, index=records.index, dtype="float64")
+    for name in records["data"].unique():
+        if name not in criterion:
+            raise RequestError(f"criterion: {unknown('data set', name, criterion)}")
+        goal, here = criterion[name], records["data"] == name
+        ok = here & (records["status"] == "ok")
+        if ok.any() and goal.column not in records.columns:
+            raise RequestError(f"records: {unknown('column', goal.column, map(str, records.columns))}")
+        worst = -np.inf if goal.direction == "higher" else np.inf
+        chance = goal.chance if np.isfinite(goal.chance) else worst
+        if ok.any():
+            values = pd.to_numeric(records.loc[ok, goal.column]).to_numpy(dtype="float64", na_value=np.nan)
+            score[ok] = np.where(np.isfinite(values), values, chance)
+        score[here & (records["status"] == "diverged")] = chance
+    return score
+
+
+def is_chosen(column: pd.Series[Any]) -> pd.Series[bool]:
+    """Return which rows of the column `chosen` say yes; None and <NA> do not."""
+    return column.astype(object).where(column.notna(), other=False).astype(bool)
+
+
+def tuned_factors(cells: pd.DataFrame) -> list[str]:
+    """Return the factors that have a level with tuned hyper-parameters."""
+    return [f for f in factors(cells) if f"{f}.tuned" in cells and cells[f"{f}.tuned"].notna().any()]
+
+
+def untuned_optimizers(cells: pd.DataFrame, suite: SuiteInfo) -> frozenset[str]:
+    """Return the labels of the optimizers whose learning rate was not tuned.
+
+    Args:
+        cells: the reported cells.
+        suite: tells it of a suite that has no searches.
+    """
+    if "optimizer" not in cells or (suite.rates_tuned and suite.tuning is None):
+        return frozenset()
+    labels = cells["optimizer"].astype(str)
+    if "optimizer.tuned" not in cells:
+        return frozenset(labels)
+    tuned = cells["optimizer.tuned"].map(lambda text: bool(text) and "lr" in names_of(str(text)))
+    return frozenset(labels[~tuned.astype(bool)]) - {ABSENT}
+
+
+def rates(cells: pd.DataFrame, suite: SuiteInfo) -> str:
+    """Return whether the learning rates of the optimizers are `tuned`, `untuned` or `mixed`."""
+    if "optimizer" not in cells:
+        return "tuned" if suite.rates_tuned else "untuned"
+    plain = untuned_optimizers(cells, suite)
+    if not plain:
+        return "tuned"
+    return "untuned" if set(cells["optimizer"].astype(str)) - {ABSENT} <= plain else "mixed"
 
 
 def factors(cells: pd.DataFrame) -> list[str]:
@@ -100,30 +201,34 @@ def labels(records: pd.DataFrame, factor: str, declared: Sequence[Choice | str])
         declared: the levels in the order in which they are to be shown; undeclared ones follow.
 
     Returns:
-        An ordered categorical, aligned with `records`.
+        An ordered categorical, aligned with `records`. A level of which hyper-parameters were tuned is
+        told by their names, as in `adam (tuned lr)`, whatever their values.
 
     Example:
         >>> frame = pd.DataFrame({"r": ["dropout", "none", "dropout"], "r.p": [0.5, None, 0.2]})
         >>> list(labels(frame, "r", [Choice("none", {}), Choice("dropout", {"p": 0.2})]))
         ['dropout (p=0.5)', 'none', 'dropout (p=0.2)']
     """
-    prefix = f"{factor}."
-    given = [str(c) for c in records.columns if str(c).startswith(prefix)]
-    names = [name.removeprefix(prefix) for name in given]
-    keys = list(zip(*(_hashable(records[c]) for c in [factor, *given]), strict=True))
-    seen = {key: (_name(key[0]), _parameters(names, key[1:])) for key in dict.fromkeys(keys)}
-    choices = [(c.name, c.parameters) if isinstance(c, Choice) else (c, {}) for c in declared]
+    keys, seen = _seen(records, factor)
+    choices = [_declared(choice) for choice in declared]
     telling = _telling([*choices, *seen.values()])
-    shown = [_label(c, telling) for c in choices if c[1] or not telling.get(c[0])]
+    shown = [_label(c, telling) for c in choices if c.parameters or c.tuned or not telling.get(c.name)]
     order = {label: (float(position), 0.0, "") for position, label in reversed(list(enumerate(shown)))}
-    first = {choice[0]: position for position, choice in reversed(list(enumerate(choices)))}
+    first = {choice.name: position for position, choice in reversed(list(enumerate(choices)))}
     for key, level in seen.items():
         number = float(key[0]) if isinstance(key[0], int | float) else 0.0
         label = _label(level, telling)
-        order.setdefault(label, (first.get(level[0], len(choices)) + 0.5, number, label))
+        order.setdefault(label, (first.get(level.name, len(choices)) + 0.5, number, label))
     categories = sorted(order, key=lambda label: order[label])
     values = pd.Categorical([_label(seen[k], telling) for k in keys], categories=categories, ordered=True)
     return pd.Series(values, index=records.index)
+
+
+def named(records: pd.DataFrame, factor: str, declared: Sequence[Choice | str]) -> dict[str, Named]:
+    """Return what each label of `labels` stands for, by label."""
+    _, seen = _seen(records, factor)
+    telling = _telling([*map(_declared, declared), *seen.values()])
+    return {_label(level, telling): level for level in seen.values()}
 
 
 def history_of(history: pd.DataFrame, cells: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -142,8 +247,7 @@ def history_of(history: pd.DataFrame, cells: pd.DataFrame, column: str) -> pd.Da
     Raises:
         RequestError: the history holds cells that the records lack.
     """
-    row_of = pd.Series(cells.index, index=cells["cell_id"])
-    strangers = set(history["cell_id"]) - set(row_of.index)
+    strangers = set(history["cell_id"]) - set(cells["cell_id"])
     if strangers:
         raise RequestError(
             f"history: expected only cells of the records, got {len(strangers)} others: {min(strangers)!r} …"
@@ -151,9 +255,10 @@ def history_of(history: pd.DataFrame, cells: pd.DataFrame, column: str) -> pd.Da
     ok = cells.index[cells["status"] == "ok"]
     last = int(cells.loc[ok, "last_epoch"].max()) if len(ok) else 0
     values = np.full((len(cells), last + 1), np.nan)
-    kept = history[history["epoch"].between(1, last)]
-    at = row_of.loc[kept["cell_id"]].to_numpy()
-    values[at, kept["epoch"].to_numpy(dtype=int)] = kept[column].to_numpy(dtype=float, na_value=np.nan)
+    kept = history.loc[history["epoch"].between(1, last), ["cell_id", "epoch", column]]
+    rows = kept.merge(pd.DataFrame({"cell_id": cells["cell_id"], "_row": cells.index}), on="cell_id")
+    at, epoch = rows["_row"].to_numpy(), rows["epoch"].to_numpy(dtype=int)
+    values[at, epoch] = rows[column].to_numpy(dtype=float, na_value=np.nan)
     return pd.DataFrame(_carry(values, cells["last_epoch"].to_numpy()), index=cells.index).loc[ok, 1:]
 
 
@@ -165,7 +270,10 @@ def _carry(values: np.ndarray[Any, Any], last: np.ndarray[Any, Any]) -> np.ndarr
 
 
 def _check(records: pd.DataFrame, suite: SuiteInfo) -> None:
-    for column in (*_RECORDS, *suite.factors):
+    tunes = suite.tuning is not None
+    if "role" in records.columns and not tunes:
+        raise RequestError("records: expected no column 'role': this suite tunes nothing.")
+    for column in (*_RECORDS, *suite.factors, *(_SEARCH if tunes else ())):
         if column not in records.columns:
             raise RequestError(f"records: {unknown('column', column, map(str, records.columns))}")
     for value in records["status"].unique():
@@ -174,7 +282,11 @@ def _check(records: pd.DataFrame, suite: SuiteInfo) -> None:
     for value in records["data"].unique():
         if value not in suite.endpoints:
             raise RequestError(f"records: {unknown('data set', value, suite.endpoints)}")
-    twice = records["cell_id"][records["cell_id"].duplicated()]
+    for value in records["role"].unique() if tunes else ():
+        if value not in ROLES:
+            raise RequestError(f"records: {unknown('role', value, ROLES)}")
+    key = ["cell_id", "role", "search"] if tunes else ["cell_id"]
+    twice = records["cell_id"][records[key].duplicated()]
     if len(twice):
         raise RequestError(f"records: expected each cell once, got {twice.iloc[0]!r} more than once.")
     if len(records) > suite.planned:
@@ -224,28 +336,63 @@ def _plain(value: Any) -> Hashable:
     return value  # type: ignore[no-any-return]
 
 
-def _parameters(names: Iterable[str], values: Iterable[Hashable]) -> dict[str, Hashable]:
-    return {name: value for name, value in zip(names, values, strict=True) if value is not None}
+def _seen(records: pd.DataFrame, factor: str) -> tuple[list[tuple[Hashable, ...]], dict[Any, Named]]:
+    """Return each record's level as a plain key, and the level of each key."""
+    prefix, marked = f"{factor}.", [f"{factor}.tuned"] if "role" in records.columns else []
+    given = [str(c) for c in records.columns if str(c).startswith(prefix) and c not in marked]
+    marks = [c for c in marked if c in records.columns]
+    names = [name.removeprefix(prefix) for name in given]
+    keys = list(zip(*(_hashable(records[c]) for c in [factor, *given, *marks]), strict=True))
+    seen = {}
+    for key in dict.fromkeys(keys):
+        tuned = str(key[-1]) if marks and key[-1] is not None else ""
+        seen[key] = Named(_name(key[0]), _parameters(names, key[1 : 1 + len(names)], tuned), tuned)
+    return keys, seen
+
+
+def _tuned_values(records: pd.DataFrame, factor: str) -> dict[str, pd.Series[Any]]:
+    """Return the column `<factor>.tuned`, and the values of all hyper-parameters that it names."""
+    mark = f"{factor}.tuned"
+    if mark not in records.columns:
+        return {}
+    marks = records[mark].astype(object).where(records[mark].notna(), None)
+    names = dict.fromkeys(name for text in marks.dropna().unique() for name in names_of(str(text)))
+    columns = [f"{factor}.{name}" for name in names]
+    values = {c: pd.to_numeric(_column(records, c), errors="coerce").astype("float64") for c in columns}
+    return {mark: marks} | values
+
+
+def _declared(choice: Choice | str) -> Named:
+    if not isinstance(choice, Choice):
+        return Named(choice, {})
+    return Named(choice.name, choice.parameters, choice.tuned if isinstance(choice, Tuned) else "")
+
+
+def _parameters(names: Iterable[str], values: Iterable[Hashable], tuned: str) -> dict[str, Hashable]:
+    chosen = names_of(tuned)
+    pairs = zip(names, values, strict=True)
+    return {name: value for name, value in pairs if value is not None and name not in chosen}
 
 
 def _name(value: Hashable) -> str:
     return ABSENT if value is None else _value(value)
 
 
-def _telling(all_levels: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, list[str]]:
+def _telling(all_levels: Iterable[Named]) -> dict[str, list[str]]:
     """For each name, the hyper-parameters in which its levels differ."""
     values: dict[str, dict[str, set[Hashable]]] = {}
-    for name, parameters in all_levels:
+    for name, parameters, _ in all_levels:
         for key, value in parameters.items():
             plain = "-".join(map(str, value)) if isinstance(value, list | tuple) else _plain(value)
             values.setdefault(name, {}).setdefault(key, set()).add(plain)  # records hold lists as text
     return {name: [k for k, v in known.items() if len(v) > 1] for name, known in values.items()}
 
 
-def _label(level: tuple[str, Mapping[str, Any]], telling: Mapping[str, list[str]]) -> str:
-    name, parameters = level
+def _label(level: Named, telling: Mapping[str, list[str]]) -> str:
+    name, parameters, tuned = level
     shown = [f"{key}={_value(parameters[key])}" for key in telling.get(name, ()) if key in parameters]
-    return f"{name} ({', '.join(shown)})" if shown else name
+    parts = [f"tuned {tuned}"] * bool(tuned) + [", ".join(shown)] * bool(shown)
+    return f"{name} ({'; '.join(parts)})" if parts else name
 
 
 def _value(value: object) -> str:

@@ -12,7 +12,16 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from recipebench.errors import RequestError
-from recipebench.reports import charts, figures, tables, views, wording
+from recipebench.reports import (
+    charts,
+    figures,
+    tables,
+    tuning_charts,
+    tuning_figures,
+    tuning_views,
+    views,
+    wording,
+)
 from recipebench.reports.contents import CURVE_SPLITS, Contents, measures
 from recipebench.reports.frames import STATUSES, endpoint
 
@@ -66,7 +75,11 @@ def _sections(contents: Contents) -> dict[str, Any]:
         "seeds": ", ".join(map(str, suite.seeds)),
         "rates": suite.rates,
         "default_rates": suite.rates_default,
-        "untuned": not suite.rates_tuned and "optimizer" in contents.factors,
+        "untuned": contents.rates == "untuned" and "optimizer" in contents.factors,
+        "mixed": contents.rates == "mixed",
+        "rates_mark": _RATES_MARKS[contents.rates].format(suite.rates),
+        "tuning": _tuning(contents) if contents.searches is not None else None,
+        "reached": tuning_views.time_to_target(contents) if contents.reached is not None else None,
         "status": views.status(contents),
         "reasons": views.reasons(contents),
         "means": [(label, views.factor_means(contents, label)) for label in contents.data],
@@ -91,6 +104,33 @@ def _sections(contents: Contents) -> dict[str, Any]:
         "interval": views.INTERVAL,
         "unbalanced": _unbalanced(contents),
         "gaps": _gaps(contents),
+    }
+
+
+_RATES_MARKS = {"tuned": "", "untuned": " (at {})", "mixed": " (not marked tuned: at {})"}
+
+
+def _tuning(contents: Contents) -> dict[str, Any]:
+    """What the section on tuning shows."""
+    default = {one.title: one for one in tuning_figures.against_default(contents)}
+    compared = tuning_views.compared_data(contents)
+    how = tuning_views.plan(contents)[0]
+    return {
+        "sentences": tuning_views.sentences(contents),
+        "default": [(default[label], tuning_views.against_default(contents, label)) for label in compared],
+        "series": list(zip(tuning_charts.SERIES, tuning_charts.SERIES_COLORS, strict=True)),
+        "legend": [
+            (level, charts.color(i), " ".join(map(str, charts.dash(i))))
+            for i, level in enumerate(tuning_views.levels(contents))
+        ],
+        "sensitivity": tuning_figures.sensitivity(contents),
+        "budgets": tuning_figures.budgets(contents),
+        "chosen": tuning_views.chosen(contents),
+        "tried": tuning_views.sensitivity(contents),
+        "best_of_k": tuning_views.best_of_k(contents),
+        "ranks": tuning_views.ranks(contents),
+        "cost": tuning_views.cost(contents),
+        "seeds": ", ".join(map(str, how.seeds)),
     }
 
 

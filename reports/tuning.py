@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -73,6 +74,8 @@ def expected_best(scores: ArrayLike, direction: str = "higher") -> Floats:
 def choose(scores: ArrayLike, direction: str = "higher") -> Chosen:
     """Choose a trial by its validation scores, on seeds that no reported cell uses.
 
+    The means over seeds are summed exactly, so that equal scores in another order stay equal.
+
     Args:
         scores: (trials, seeds) validation scores in the order of the grid; no gaps.
         direction: `higher` or `lower` is better.
@@ -81,7 +84,8 @@ def choose(scores: ArrayLike, direction: str = "higher") -> Chosen:
         >>> choose([[0.1, 0.2], [0.8, 0.9], [0.7, 0.9]])
         Chosen(position=1, edge=False)
     """
-    mean = _scores(scores, direction).mean(axis=-1)
+    values = _scores(scores, direction)
+    mean = np.array([math.fsum(row) / len(row) if np.isfinite(row).all() else -np.inf for row in values])
     best = int(mean.argmax())
     return Chosen(best, best in (0, len(mean) - 1))
 
@@ -145,10 +149,21 @@ def rank_by_budget(scores: ArrayLike, direction: str = "higher") -> Floats:
     best = expected_best(scores, direction)
     if best.ndim != 3:
         raise RequestError(f"scores: expected (data sets, levels, trials), got shape {best.shape}.")
+    return mean_ranks(best if direction == "higher" else -best)
+
+
+def mean_ranks(best: ArrayLike) -> Floats:
+    """Return the rank of each level inside each data set, 1 for the highest, averaged over data sets.
+
+    Args:
+        best: (data sets, levels, N) of which more is better.
+
+    Returns:
+        (N, levels); equal values share the mean of their ranks.
+    """
     from scipy.stats import rankdata  # type: ignore[import-untyped]
 
-    falling = -best if direction == "higher" else best
-    return np.asarray(rankdata(falling, axis=1).mean(axis=0).T)
+    return np.asarray(rankdata(-np.asarray(best, dtype=np.float64), axis=1).mean(axis=0).T)
 
 
 def _weights(n: int) -> Floats:

@@ -89,16 +89,17 @@ class View:
 def status(contents: Contents) -> View:
     """Show how the planned cells ended."""
     columns = ["planned", *STATUSES]
-    rows = [_row([r["data"]], [r[c] for c in columns]) for _, r in contents.counts.iterrows()]
-    caption = f"How the planned cells ended: planned = ok + diverged + failed + missing. {COUNTS}"
-    return _view("status", caption, ["data"], columns, [Group("", rows)])
+    rows = [plain_row([r["data"]], [r[c] for c in columns]) for _, r in contents.counts.iterrows()]
+    tuned = "" if contents.searches is None else " Trials of searches are among them."
+    caption = f"How the planned cells ended: planned = ok + diverged + failed + missing.{tuned} {COUNTS}"
+    return view("status", caption, ["data"], columns, [Group("", rows)])
 
 
 def reasons(contents: Contents) -> View:
     """Show why cells did not end ok."""
-    rows = [_row([r["status"], r["reason"]], [r["cells"]]) for _, r in contents.reasons.iterrows()]
+    rows = [plain_row([r["status"], r["reason"]], [r["cells"]]) for _, r in contents.reasons.iterrows()]
     caption = f"Why cells did not end ok; numbers inside a reason are left out. {COUNTS}"
-    return _view("reasons", caption, ["status", "reason"], ["cells"], [Group("", rows)])
+    return view("reasons", caption, ["status", "reason"], ["cells"], [Group("", rows)])
 
 
 def factor_means(contents: Contents, label: str) -> View:
@@ -120,8 +121,10 @@ def factor_means(contents: Contents, label: str) -> View:
 
 def factor_heading(factor: str, contents: Contents) -> str:
     """Head a factor's rows; optimizers at default rates are labelled as such."""
-    untuned = factor == "optimizer" and not contents.suite.rates_tuned
-    return f"{factor} (at {contents.suite.rates}, {NO_RANKING})" if untuned else factor
+    if factor != "optimizer" or contents.rates == "tuned":
+        return factor
+    which = "" if contents.rates == "untuned" else "not marked tuned: "
+    return f"{factor} ({which}at {contents.suite.rates}, {NO_RANKING})"
 
 
 def best(contents: Contents, label: str) -> View:
@@ -131,8 +134,11 @@ def best(contents: Contents, label: str) -> View:
     frame = charts.forest_frame(here)
     left_out = contents.recipes[contents.recipes["data"] == label]
     fewer = int((left_out["n"] < left_out["n"].max()).sum())
-    suite = contents.suite
-    rates = "" if suite.rates_tuned else f" Recipes at these {suite.rates}: not a ranking of optimizers."
+    rates = {
+        "tuned": "",
+        "untuned": f" Recipes at these {contents.suite.rates}: not a ranking of optimizers.",
+        "mixed": f" Optimizers not marked tuned are at {contents.suite.rates}: not a ranking of optimizers.",
+    }[contents.rates]
     caption = (
         f"{label}: the {wording.count_of(len(here), 'recipe')} with the best mean "
         f"{wording.endpoint_name(goal)}{_in_unit(goal)}, {wording.better(goal)}; "
@@ -150,18 +156,19 @@ def recipes(contents: Contents) -> View:
     rows = []
     for _, r in contents.recipes.head(MOST_ROWS).iterrows():
         measure = endpoint(str(r["data"]), contents.suite).measure
-        row = _row([r["data"], *(r[f] for f in contents.compared)], [r["n"], r["diverged"], r["gaps"]])
+        row = plain_row([r["data"], *(r[f] for f in contents.compared)], [r["n"], r["diverged"], r["gaps"]])
         mean, ends = wording.with_unit(r["mean"], measure), interval(r["low"], r["high"], measure)
         at = 1 + len(contents.compared)
         texts, values = list(row.texts), list(row.values)
-        texts[at:at], values[at:at] = [mean, ends], [_sortable(r["mean"]), _sortable(r["low"])]
+        texts[at:at], values[at:at] = [mean, ends], [sortable(r["mean"]), sortable(r["low"])]
         rows.append(Row(texts, values))
     total = len(contents.recipes)
     part = "" if total <= MOST_ROWS else f" The first {MOST_ROWS:,} of {total:,}; all in tables/recipes.csv."
-    rates = "" if contents.suite.rates_tuned else f" Optimizers at {contents.suite.rates}, {NO_RANKING}."
+    which = "Optimizers" if contents.rates == "untuned" else "Optimizers not marked tuned"
+    rates = "" if contents.rates == "tuned" else f" {which} at {contents.suite.rates}, {NO_RANKING}."
     caption = f"Every recipe in declared order: mean endpoint and {INTERVAL}, n seeds.{rates}{part}"
     columns = ["mean", "95 % interval", "n", "diverged", "gaps"]
-    return _view("all_recipes", caption, ["data", *contents.compared], columns, [Group("", rows)])
+    return view("all_recipes", caption, ["data", *contents.compared], columns, [Group("", rows)])
 
 
 def outcomes(contents: Contents) -> View:
@@ -172,12 +179,12 @@ def outcomes(contents: Contents) -> View:
             continue
         rows = []
         for _, r in part.iterrows():
-            row = _row([r["level"]], [r[c] for c in ("cells", *STATUSES)])
+            row = plain_row([r["level"]], [r[c] for c in ("cells", *STATUSES)])
             share = wording.with_unit(r["diverged_share"], "accuracy")
-            rows.append(Row([*row.texts, share], [*row.values, _sortable(r["diverged_share"])]))
+            rows.append(Row([*row.texts, share], [*row.values, sortable(r["diverged_share"])]))
         groups.append(Group(factor_heading(str(factor), contents), rows))
     caption = f"How the cells of each level ended; share diverged = diverged / (ok + diverged). {COUNTS}"
-    return _view("outcomes", caption, ["level"], ["cells", *STATUSES, "share diverged"], groups)
+    return view("outcomes", caption, ["level"], ["cells", *STATUSES, "share diverged"], groups)
 
 
 def cost(contents: Contents) -> View:
@@ -192,33 +199,36 @@ def cost(contents: Contents) -> View:
                 wording.count_range(r["parameters_min"], r["parameters_max"]),
                 wording.count_range(r["steps_min"], r["steps_max"]),
             ],
-            [None, *(_sortable(r[c]) for c in _COST)],
+            [None, *(sortable(r[c]) for c in _COST)],
         )
         for _, r in contents.cost.iterrows()
     ]
     caption = (
         "Cost of the cells that ran (ok or diverged) on this machine. Seconds are a pack's training time "
         "over its members: a cost, never a speed. Sums and medians over n = cells; from the records."
+        + ("" if contents.searches is None else " Without the trials of searches, which stand under Tuning.")
     )
     columns = ["cells", "pack seconds, sum", "per cell, median", "parameters", "steps"]
-    return _view("cost", caption, ["data"], columns, [Group("", rows)])
+    return view("cost", caption, ["data"], columns, [Group("", rows)])
 
 
 def machines(contents: Contents) -> View:
     """Show on what the cells ran."""
-    rows = [_row([r["torch"], r["cpu"], r["device"]], [r["cells"]]) for _, r in contents.machines.iterrows()]
+    rows = [
+        plain_row([r["torch"], r["cpu"], r["device"]], [r["cells"]]) for _, r in contents.machines.iterrows()
+    ]
     caption = f"On what the cells ran, from the records. {COUNTS}"
-    return _view("machines", caption, ["torch", "CPU class", "device"], ["cells"], [Group("", rows)])
+    return view("machines", caption, ["torch", "CPU class", "device"], ["cells"], [Group("", rows)])
 
 
 def environments(contents: Contents) -> View:
     """Show each run's environment, one group a run."""
     groups = [
-        Group(f"run {position}", [_row([name, value], []) for name, value in flat(environment)])
+        Group(f"run {position}", [plain_row([name, value], []) for name, value in flat(environment)])
         for position, environment in enumerate(contents.environments, start=1)
     ]
     caption = f"The environment of each run, as it was recorded; n = {wording.count_of(len(groups), 'run')}."
-    return _view("environments", caption, ["entry", "value"], [], groups)
+    return view("environments", caption, ["entry", "value"], [], groups)
 
 
 def data_facts(contents: Contents) -> View:
@@ -235,9 +245,9 @@ def data_facts(contents: Contents) -> View:
         if smallest is not None:
             facts.append(("smallest effect, declared", wording.difference(smallest, goal.measure)))
         facts += flat(dict(contents.suite.data.get(name, {})))
-        groups.append(Group(label, [_row([fact, value], []) for fact, value in facts]))
+        groups.append(Group(label, [plain_row([fact, value], []) for fact, value in facts]))
     caption = f"The data sets as the suite declares them; n = {wording.count_of(len(groups), 'data set')}."
-    return _view("data", caption, ["fact", "value"], [], groups)
+    return view("data", caption, ["fact", "value"], [], groups)
 
 
 def chance(goal: Endpoint) -> str:
@@ -272,14 +282,14 @@ def _mean_view(
 ) -> View:
     first = [f"mean{', %' if wording.unit(goal.measure) else ''}", "95 % interval"]
     ends = tuple(number(end, goal.measure) for end in frame)
-    return _view(name, caption, texts, [*first, "n", "diverged", "gaps"], groups, plot=ends)
+    return view(name, caption, texts, [*first, "n", "diverged", "gaps"], groups, plot=ends)
 
 
 def _mean_row(r: pd.Series[Any], texts: Sequence[str], goal: Endpoint, frame: tuple[float, float]) -> Row:
-    row = _row([r[name] for name in texts], [r["n"], r["diverged"], r["gaps"]])
+    row = plain_row([r[name] for name in texts], [r["n"], r["diverged"], r["gaps"]])
     shown = [number(r["mean"], goal.measure), interval(r["low"], r["high"], goal.measure)]
     at = len(texts)
-    values = [*row.values[:at], _sortable(r["mean"]), _sortable(r["low"]), *row.values[at:]]
+    values = [*row.values[:at], sortable(r["mean"]), sortable(r["low"]), *row.values[at:]]
     return Row([*row.texts[:at], *shown, *row.texts[at:]], values, _plot(r, frame))
 
 
@@ -292,17 +302,19 @@ def _plot(r: pd.Series[Any], frame: tuple[float, float]) -> Plot | None:
     return Plot(low, mean, high)
 
 
-def _row(texts: Iterable[Any], numbers: Iterable[Any]) -> Row:
+def plain_row(texts: Iterable[Any], numbers: Iterable[Any]) -> Row:
+    """Return a row of texts, then of counts."""
     worded, counted = [str(text) for text in texts], list(numbers)
     values: list[float | None] = [None] * len(worded)
-    return Row([*worded, *map(count, counted)], [*values, *map(_sortable, counted)])
+    return Row([*worded, *map(count, counted)], [*values, *map(sortable, counted)])
 
 
-def _sortable(value: Any) -> float | None:
+def sortable(value: Any) -> float | None:
+    """Return what a number sorts by; None for a gap."""
     return None if pd.isna(value) else float(value)
 
 
-def _view(
+def view(
     name: str,
     caption: str,
     texts: list[str],
@@ -310,6 +322,7 @@ def _view(
     groups: list[Group],
     plot: tuple[str, ...] = (),
 ) -> View:
+    """Return a table whose first columns hold texts and whose others hold numbers."""
     numeric = [False] * len(texts) + [True] * len(numbers)
     return View(
         name=name, caption=caption, columns=[*texts, *numbers], numeric=numeric, groups=groups, plot=plot

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from recipebench.reports import export, figures, page, stamp, views
+from recipebench.reports import export, fairness, figures, page, stamp, tuning_views, views
 from recipebench.reports.contents import Contents, contents
 from recipebench.reports.suite_info import SuiteInfo
 
@@ -36,8 +36,12 @@ def write(
         The path of `index.html`.
 
     Raises:
-        RequestError: records, history and suite do not fit together; nothing is then written.
+        RequestError: records, history and suite do not fit together, or a search was not fair (see
+            `fairness.check_fair`); nothing is then written.
     """
+    if suite.tuning is not None and "role" in records:
+        is_trial = records["role"] == "trial"
+        fairness.check_fair(records[is_trial], records[~is_trial], suite.tuning)
     found = contents(records, history, suite, environments)
     ordered = _ordered(records, history, found)
     written = {}
@@ -93,9 +97,20 @@ def summary(contents: Contents) -> str:
         "",
         *(export.markdown(views.best(contents, label)) for label in contents.data),
     ]
+    lines += _tuning_summary(contents) if contents.searches is not None else []
+    if contents.reached is not None:
+        lines += ["## Time to target", "", export.markdown(tuning_views.time_to_target(contents))]
     lines += ["## Cost", "", export.markdown(views.cost(contents)), "## Protocol", "", text(suite.protocol)]
+    lines += [part for sentence in suite.own_levels for part in ("", text(sentence))]
     lines += ["", f"Repeat it: {text(suite.command)}"] if suite.command else []
     return "\n".join([*lines, ""])
+
+
+def _tuning_summary(contents: Contents) -> list[str]:
+    tables = [tuning_views.against_default(contents, d) for d in tuning_views.compared_data(contents)]
+    tables.append(tuning_views.cost(contents))
+    told = [f"- {export.markdown_text(sentence)}" for sentence in tuning_views.sentences(contents)]
+    return ["## Tuning", "", *told, "", *map(export.markdown, tables)]
 
 
 def _files(contents: Contents) -> Iterator[tuple[str, bytes]]:
@@ -119,7 +134,12 @@ def _frames(records: pd.DataFrame, history: pd.DataFrame) -> Iterator[tuple[str,
 def _views(contents: Contents) -> list[views.View]:
     each = [views.factor_means, views.best]
     shared = [views.status, views.reasons, views.outcomes, views.cost, views.machines]
-    return [v(contents) for v in shared] + [v(contents, label) for label in contents.data for v in each]
+    found = [v(contents) for v in shared] + [v(contents, label) for label in contents.data for v in each]
+    if contents.searches is not None:
+        tuned = ("chosen", "sensitivity", "best_of_k", "ranks", "cost")
+        found += [getattr(tuning_views, name)(contents) for name in tuned]
+        found += [tuning_views.against_default(contents, d) for d in tuning_views.compared_data(contents)]
+    return found + ([tuning_views.time_to_target(contents)] if contents.reached is not None else [])
 
 
 def _tables(contents: Contents) -> dict[str, pd.DataFrame]:
@@ -130,7 +150,20 @@ def _tables(contents: Contents) -> dict[str, pd.DataFrame]:
     ]
     curves = [c.assign(factor=f, measure=m, split=s) for (f, m, s), c in contents.curves.items()]
     found |= {"pairs": _together(parts)} if parts else {}
+    found |= {} if contents.reached is None else {"time_to_target": contents.reached}
+    if contents.searches is not None:
+        found |= {file: getattr(contents.searches, name) for name, file in _SEARCH_FILES.items()}
     return found | ({"curves": _together(curves)} if curves else {})
+
+
+_SEARCH_FILES = {
+    "against_default": "tuned_against_default",
+    "chosen": "chosen_values",
+    "sensitivity": "sensitivity",
+    "best_of_k": "best_of_k",
+    "ranks": "rank_by_budget",
+    "cost": "tuning_cost",
+}
 
 
 def _together(parts: list[pd.DataFrame]) -> pd.DataFrame:
@@ -143,8 +176,11 @@ def _ordered(
     records: pd.DataFrame, history: pd.DataFrame, contents: Contents
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Put records and history in the order of the cells, so that the store's order leaves no trace."""
-    place = pd.Series(contents.cells.index, index=contents.cells["cell_id"])
-    by_cell = records["cell_id"].map(place).to_numpy().argsort(kind="stable")
+    first = contents.everything["cell_id"].drop_duplicates()
+    place = pd.Series(first.index, index=first)
+    more = [name for name in ("role", "search") if name in records and contents.searches is not None]
+    order = records[more].assign(cell=records["cell_id"].map(place)).reset_index(drop=True)
+    by_cell = order.sort_values(["cell", *more], kind="stable").index
     if history.empty:
         return records.iloc[by_cell], history
     keys = pd.DataFrame(

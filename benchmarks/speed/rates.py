@@ -2,7 +2,8 @@
 
 `python -m recipebench.benchmarks.speed.rates` trains two packs of equal size in turn, several rounds, for
 every optimizer that has a vector form: in one all members have one learning rate, in the other each has its
-own, as the trials of a search do. It prints medians of the rounds' ratios.
+own, as the trials of a search do. It prints medians of the rounds' ratios of processor time: one thread
+works, and what other processes take does not count.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import logging
 import statistics
 import time
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,7 @@ def pack_of(setting: str, optimizer: str, *, one_rate: bool) -> list[Cell]:
     """Return the cells of a pack, one a seed, with one rate or with a rate of its own for each."""
     members, suite = SETTINGS[setting]
     rates = [1e-4 * (1 + (0 if one_rate else k / members)) for k in range(members)]
-    cells = []
+    cells: list[Cell] = []
     for seed, rate in enumerate(rates):
         matrix = {"optimizer": [optimizer], "optimizer.lr": [rate]}
         cells += expand(load_suite({"name": "rates", **suite, "matrix": matrix, "seeds": [seed]}))
@@ -57,14 +59,14 @@ def pack_of(setting: str, optimizer: str, *, one_rate: bool) -> list[Cell]:
 
 
 def measured(setting: str, optimizer: str, rounds: int, data_dir: Path | None) -> dict[str, Any]:
-    """Train both packs in turn and return the seconds of each and the median of the rounds' ratios."""
+    """Train both packs in turn; return processor seconds of each and the median of the rounds' ratios."""
     packs = {one_rate: pack_of(setting, optimizer, one_rate=one_rate) for one_rate in (True, False)}
     seconds: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(rounds):
         for one_rate, cells in packs.items():
-            start = time.perf_counter()
+            start = time.process_time()
             training.train(cells, data_dir)
-            seconds[one_rate].append(time.perf_counter() - start)
+            seconds[one_rate].append(time.process_time() - start)
     ratios = [many / one for one, many in zip(seconds[True], seconds[False], strict=True)]
     return {
         "setting": setting,
@@ -74,6 +76,13 @@ def measured(setting: str, optimizer: str, rounds: int, data_dir: Path | None) -
         "a rate each": seconds[False],
         "ratio": statistics.median(ratios),
     }
+
+
+def table(found: Sequence[Mapping[str, Any]]) -> str:
+    """Return the figures as a Markdown table."""
+    head = "| setting | optimizer | rounds | a rate each / one rate, median |\n| --- | --- | --- | --- |"
+    rows = [f"| {f['setting']} | {f['optimizer']} | {f['rounds']} | {f['ratio']:.2f} × |" for f in found]
+    return "\n".join([head, *rows])
 
 
 def main() -> None:
@@ -88,14 +97,12 @@ def main() -> None:
     warnings.simplefilter("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     print(conditions("cpu"))
-    print(
-        f"| setting | optimizer | a rate each / one rate, median of {options.rounds} |\n| --- | --- | --- |"
-    )
-    found = []
-    for setting in SETTINGS:
-        for optimizer in options.optimizer:
-            found.append(measured(setting, optimizer, options.rounds, options.data_dir))
-            print(f"| {setting} | {optimizer} | {found[-1]['ratio']:.2f} × |", flush=True)
+    found = [
+        measured(setting, optimizer, options.rounds, options.data_dir)
+        for setting in SETTINGS
+        for optimizer in options.optimizer
+    ]
+    print(table(found))
     if options.json:
         text = json.dumps({"conditions": conditions("cpu"), "results": found}, indent=2)
         options.json.write_text(text + "\n", encoding="utf-8")

@@ -53,8 +53,8 @@ def test_run_trains_reports_and_says_where(command: Any, tmp_path: Path) -> None
     assert (outcome.code, outcome.err) == (0, "")
     lines = outcome.out.splitlines()
     assert lines[0] == "small: 4 cells planned, 0 in the store, 4 to train."
-    assert lines[1].startswith("4 of 4 cells, ")
-    assert lines[2:] == [
+    assert lines[-3].startswith("4 of 4 cells, ")  # on a slow machine, lines of progress before it
+    assert lines[-2:] == [
         "planned 4 = ok 4 + diverged 0 + failed 0 + missing 0",
         "Report: runs/reports/small/index.html",
     ]

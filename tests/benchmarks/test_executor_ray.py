@@ -200,11 +200,12 @@ def test_plug_ins_and_data_travel_to_a_node_that_has_neither(
     try:
         (cell,) = expand(load_suite(suite))
         here = measure([cell], None, lambda message: None)
-        (*_, done) = run_with(on(cluster), suite, Store(tmp_path / "runs"))
+        (*_, epoch, done) = run_with(replace(on(cluster), rows=True), suite, Store(tmp_path / "runs"))
     finally:
         plugins.unload()
 
     assert done.records == [here["records"][0] | {"pack_seconds": done.records[0]["pack_seconds"]}]
+    assert [row["epoch"] for row in epoch.rows[cell.id]] == [0, 1]
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     assert (cache / "plugins" / sha256 / "own.py").read_text() == PLUGIN
     names = sorted(file.name for file in (cache / "data").rglob("*") if file.is_file())

@@ -34,4 +34,4 @@ def test_the_command_prints_a_ratio_for_every_optimizer(
 
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" | ")[:2] for line in lines[3:]] == [["| tiny", "sgd"], ["| tiny", "adam"]]
-    assert all(float(line.split("|")[3].strip(" ×")) > 0 for line in lines[3:])
+    assert all(float(line.split("|")[4].strip(" ×")) > 0 for line in lines[3:])

@@ -337,7 +337,7 @@ def test_cells_that_cannot_be_packed_are_trained_one_after_the_other(monkeypatch
     cells = cells_of("penalties")[:2]
     epochs: list[int] = []
 
-    results = train(cells, None, epochs.append)
+    results = train(cells, None, lambda epoch, histories: epochs.append(epoch))
 
     assert why_alone(cells[0]) == "layer activation_1 (Odd) has no packed form"
     assert [result.cell for result in results] == list(cells)

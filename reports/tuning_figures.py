@@ -1,0 +1,180 @@
+"""Which charts of tuning a report has, for the page and as SVG files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pandas as pd
+
+from recipebench.reports import charts, searches, tuning_charts, tuning_views, wording
+from recipebench.reports.charts import Spec
+from recipebench.reports.contents import Contents
+from recipebench.reports.frames import endpoint
+from recipebench.reports.views import INTERVAL
+
+HEIGHT = 230
+CROSS = "A cross marks a value at which a trial diverged; diverged trials count at chance level."
+
+
+class Drawn(NamedTuple):
+    """A chart of tuning.
+
+    Args:
+        place: its slot on the page: numbered, so that no name becomes part of the page's structure.
+        file: the name of its SVG file, without the ending.
+        title: of the figure.
+        caption: what it shows, with n, method and source.
+        spec: its definition.
+    """
+
+    place: str
+    file: str
+    title: str
+    caption: str
+    spec: Spec
+
+
+def against_default(contents: Contents) -> list[Drawn]:
+    """Draw tuned beside default, one chart a data set."""
+    found, drawn = tuning_views.plan(contents)[1].against_default, []
+    for position, label in enumerate(tuning_views.compared_data(contents)):
+        here, goal = found[found["data"] == label], endpoint(label, contents.suite)
+        names = _names(here)
+        frame = charts.forest_frame(tuning_charts.long_means(here))
+        rows = tuning_charts.against_default_rows(here, names, goal.measure, frame)
+        chart = tuning_charts.against_default(names, goal, frame)
+        spec = charts.finish(chart, rows, width="container", height=tuning_charts.ROW_HEIGHT * len(names))
+        caption = (
+            f"Mean at the default and tuned, n = {_counts(here['n'], 'seed')}, the same pairs of cells in "
+            f"both; line: {INTERVAL}, cut at the frame; {wording.better(goal)}."
+        )
+        drawn.append(
+            Drawn(f"default-{position}", f"tuned_against_default-{wording.slug(label)}", label, caption, spec)
+        )
+    return drawn
+
+
+def sensitivity(contents: Contents) -> list[Drawn]:
+    """Draw the validation score over the values of each tuned hyper-parameter, one chart a data set."""
+    how, found = tuning_views.plan(contents)
+    curves = searches.sensitivity_curves(found.sensitivity)
+    drawn = []
+    for position, label in enumerate(tuning_views.searched_data(contents)):
+        here, goal = curves[curves["data"] == label], tuning_views.criterion(contents, label)
+        for rank, name in enumerate(dict.fromkeys(here["hyper_parameter"])):
+            part = here[here["hyper_parameter"] == name]
+            scale = _scale(contents, name)
+            frame = charts.frame_of(part, goal.measure)
+            rows = tuning_charts.sensitivity_rows(part, scale, goal.measure)
+            across, axis = tuning_charts.value_frame(rows, scale), _axis(name, scale)
+            chart = tuning_charts.sensitivity(tuning_views.levels(contents), axis, across, goal, frame)
+            spec = charts.finish(chart, rows, width="container", height=HEIGHT)
+            file = f"sensitivity-{wording.slug(label)}-{wording.slug(name)}"
+            caption = _sensitivity_caption(part, len(how.seeds), wording.endpoint_name(goal))
+            drawn.append(Drawn(f"sensitivity-{position}-{rank}", file, f"{label}: {name}", caption, spec))
+    return drawn
+
+
+def budgets(contents: Contents) -> list[Drawn]:
+    """Draw the expected best of k trials, one chart a data set, and the rank by budget, one a factor."""
+    return [*_best_of_k(contents), *_ranks(contents)]
+
+
+def slots(contents: Contents) -> dict[str, dict[str, Spec]]:
+    """Return the page's charts of tuning, each with a single, unnamed choice."""
+    return {one.place: {"": one.spec} for one in every(contents)} if contents.searches is not None else {}
+
+
+def files(contents: Contents) -> dict[str, str]:
+    """Return the figure files of tuning by name: the page's charts at a fixed size."""
+    if contents.searches is None:
+        return {}
+    return {
+        f"{one.file}.svg": charts.svg(one.spec | {"width": 380, "title": one.title})
+        for one in every(contents)
+    }
+
+
+def every(contents: Contents) -> Iterator[Drawn]:
+    """Return all charts of tuning."""
+    yield from against_default(contents)
+    yield from sensitivity(contents)
+    yield from budgets(contents)
+
+
+def _best_of_k(contents: Contents) -> list[Drawn]:
+    best, drawn = tuning_views.plan(contents)[1].best_of_k, []
+    for position, label in enumerate(tuning_views.searched_data(contents)):
+        here, goal = best[best["data"] == label], tuning_views.criterion(contents, label)
+        if here.empty:
+            continue
+        frame = charts.frame_of(here.rename(columns={"expected_best": "mean"}), goal.measure)
+        chart = tuning_charts.best_of_k(tuning_views.levels(contents), goal, frame)
+        spec = charts.finish(
+            chart, tuning_charts.best_of_k_rows(here, goal.measure), width="container", height=HEIGHT
+        )
+        n = _counts(here["searches"], "search", "searches")
+        caption = f"{tuning_views.budget_caption(contents)} n = {n} a level."
+        title = f"{label}: expected best of k trials"
+        drawn.append(Drawn(f"best-of-k-{position}", f"best_of_k-{wording.slug(label)}", title, caption, spec))
+    return drawn
+
+
+def _ranks(contents: Contents) -> list[Drawn]:
+    found, drawn = tuning_views.plan(contents)[1].ranks, []
+    for position, (factor, part) in enumerate(found.groupby("factor", sort=False)):
+        levels = tuning_views.levels(contents)
+        mine = [level for level in levels if level in set(part["level"])]
+        chart = tuning_charts.ranks(levels, len(mine))
+        spec = charts.finish(chart, tuning_charts.rank_rows(part), width="container", height=HEIGHT)
+        caption = f"{tuning_views.rank_caption()} n = {_counts(part['data_sets'], 'data set')}."
+        file = f"rank_by_budget-{wording.slug(str(factor))}"
+        drawn.append(Drawn(f"ranks-{position}", file, f"{factor}: rank by budget", caption, spec))
+    return drawn
+
+
+def _names(found: pd.DataFrame) -> list[str]:
+    """Call each row by its tuned level, and by the default too where that has several."""
+    several = found["level"].duplicated(keep=False)
+    names = zip(found["level"], found["default"], several, strict=True)
+    return [f"{level} / {default}" if more else str(level) for level, default, more in names]
+
+
+def _axis(name: str, scale: str) -> str:
+    """Name the axis of a hyper-parameter: it shows 1 - x where the logarithm of this is spread evenly."""
+    return f"1 \N{MINUS SIGN} {name}" if scale == "one_minus_log" else name
+
+
+def _scale(contents: Contents, column: str) -> str:
+    """The scale on which most spaces search a hyper-parameter."""
+    known = [
+        limits.scale
+        for space in tuning_views.plan(contents)[0].spaces
+        for name, limits in space.ranges.items()
+        if f"{space.factor}.{name}" == column
+    ]
+    return max(dict.fromkeys(known), key=known.count, default="linear")
+
+
+def _sensitivity_caption(part: pd.DataFrame, seeds: int, name: str) -> str:
+    lines, points = part[part["line"]], part[~part["line"]]
+    told = [
+        f"{name[:1].upper()}{name[1:]}, mean over n = {wording.count_of(seeds, 'tuning seed')}",
+        f" and {_counts(lines['searches'], 'search', 'searches')} a level" if len(lines) else "",
+        ".",
+        " Points without a line are single trials, of searches of several hyper-parameters or of values "
+        f"that not every search of the level tried, at most {tuning_charts.MOST_POINTS} a level."
+        if len(points)
+        else "",
+        f" {CROSS} From the records.",
+    ]
+    return "".join(told)
+
+
+def _counts(counts: pd.Series[int], one: str, several: str = "") -> str:
+    """Say how many of something there are at least and at most."""
+    low, high = int(counts.min()), int(counts.max())
+    if low == high:
+        return wording.count_of(low, one, several)
+    return f"{wording.count_range(low, high)} {several or one + 's'}"
