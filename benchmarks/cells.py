@@ -118,7 +118,7 @@ class Cell:
     @cached_property
     def id(self) -> str:
         """The first 16 hex digits of the SHA-256 of the canonical JSON."""
-        return hashlib.sha256(canonical_json(self.to_json()).encode()).hexdigest()[:16]
+        return hashlib.sha256(_compact(self.to_json()).encode()).hexdigest()[:16]
 
     @property
     def task(self) -> str:
@@ -285,7 +285,12 @@ def canonical_json(value: object) -> str:
         >>> canonical_json({"lr": 1e-3, "a": [1, -0.0]})
         '{"a":[1,0.0],"lr":0.001}'
     """
-    return json.dumps(_number(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _compact(_number(value))
+
+
+def _compact(value: object) -> str:
+    """Write canonical JSON of what has no -0.0, as `Cell.to_json` has none."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _number(value: object) -> object:

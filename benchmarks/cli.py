@@ -43,7 +43,15 @@ def run(
     pack_size: Annotated[
         int | None, typer.Option("--pack-size", help="Cells in a pack; 1 trains each alone [8 to 64].")
     ] = None,
-    executor: Annotated[str, typer.Option("--executor", help="Where packs are trained.")] = "local",
+    executor: Annotated[
+        str, typer.Option("--executor", help="Where packs are trained: local, ray.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option("--address", help="Ray cluster to join, HOST:PORT or auto [start one here].")
+    ] = None,
+    gpus_per_pack: Annotated[
+        float, typer.Option("--gpus-per-pack", help="Part of a GPU that a pack takes, such as 0.25.")
+    ] = 1.0,
     device: DeviceOption = None,
     seeds: SeedsOption = None,
     skip_unavailable: Annotated[
@@ -75,6 +83,8 @@ def run(
         skip_unavailable=skip_unavailable,
         mix=mix,
         executor=executor,
+        address=address,
+        gpus_per_pack=gpus_per_pack,
         plugin=tuple(plugin or ()),
         track=track,
     )

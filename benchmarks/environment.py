@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import importlib.util
 import json
 import os
 import platform
@@ -31,6 +32,8 @@ VARIABLES = (
     *("CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED", "RECIPEBENCH_DATA"),
 )
 """The only environment variables that are ever written down."""
+
+_FOLDERS = ("benchmarks", "datamodules", "lightning_modules", "reports")
 
 MASK = "***"
 """What stands in the place of a value that looks like a secret."""
@@ -149,7 +152,27 @@ def package_versions() -> dict[str, str]:
 
 def build() -> dict[str, str]:
     """Return the columns by which records of different builds are told apart: `torch` and `cpu`."""
-    return {"torch": metadata.version("torch").split("+")[0], "cpu": cpu_class()}
+    return {"torch": _torch_version().split("+")[0], "cpu": cpu_class()}
+
+
+@functools.cache
+def _torch_version() -> str:
+    return metadata.version("torch")
+
+
+@functools.cache
+def source_sha256() -> str:
+    """Return the SHA-256 of all of recipebench's Python files, by name: equal for equal code."""
+    digest = hashlib.sha256()
+    for part in ("", *_FOLDERS):
+        found = importlib.util.find_spec(f"recipebench.{part}".rstrip("."))
+        assert found is not None
+        assert found.origin is not None
+        folder = Path(found.origin).parent
+        for path in sorted(folder.rglob("*.py") if part else folder.glob("*.py")):
+            digest.update(f"{part}/{path.relative_to(folder).as_posix()}\0".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def usable_cores() -> int:

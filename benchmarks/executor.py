@@ -1,19 +1,21 @@
-"""Runs packs in worker processes on this machine, and replaces workers that die."""
+"""Runs packs in worker processes, and decides what becomes of packs whose workers raise, die or are lost."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import queue
 import subprocess
 import sys
 import threading
-from collections import deque
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import recipebench
 from recipebench import plugins
@@ -22,8 +24,11 @@ from recipebench.benchmarks.packs import Pack
 COMMAND = (sys.executable, "-P", "-m", "recipebench.benchmarks.worker")
 """How a worker is started."""
 
-DEATHS = 2
-"""How often a pack may lose its worker before it is halved, or, of one cell, given up."""
+BOUNDS = {"died": 2, "lost": 4}
+"""How often a pack may lose its worker, or its whole machine, before it is halved, or, of one cell, given up.
+
+A machine is lost without fault of the pack more often than a worker is.
+"""
 
 STARTS = 3
 """How many workers in succession may end before they are ready, until the run is given up."""
@@ -69,23 +74,116 @@ class Event:
     traceback: str = ""
 
 
-class LocalExecutor:
-    """Worker processes, one thread each, that take packs from one queue; use as a context manager.
+class Executor(ABC):
+    """Hands packs to workers and follows what becomes of them; use as a context manager.
+
+    Where the workers are is the business of `LocalExecutor` and of `executor_ray.RayExecutor`; what is
+    retried, halved and given up is decided here, for all alike.
+
+    Args:
+        slots: how many packs are under way at the same time.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+
+    def __enter__(self) -> Self:
+        return self
+
+    @abstractmethod
+    def __exit__(self, *exception: object) -> None:
+        """End all workers."""
+
+    @abstractmethod
+    def _start(self, number: int, pack: Pack) -> None:
+        """Begin to train a pack in a slot."""
+
+    @abstractmethod
+    def _next(self) -> tuple[int, Message]:
+        """Wait for the next message of any slot that has a pack, and return both.
+
+        Its kind is `epoch`, `done`, `error` (training raised), `died` (the worker did), `lost` (its
+        machine was), `unstarted` (it ended before it was ready) or `unfit` (its machine must not be used).
+        """
+
+    def run(self, packs: Iterable[Pack]) -> Iterator[Event]:
+        """Train all packs and yield what happens, until every cell is done or failed.
+
+        A pack that raises is halved until the cell at fault is alone; a pack whose worker dies is
+        tried again and then halved; a pack whose machine is lost is tried elsewhere. Each cell ends in
+        exactly one `done` or `failed` event.
+
+        Raises:
+            WorkerError: workers end before they are ready, or must not be used, so that no pack is to
+                blame.
+        """
+        waiting = deque(packs)
+        blows: Counter[tuple[Pack, str]] = Counter()
+        busy: dict[int, Pack] = {}
+        idle = deque(range(self.slots))
+        false_starts = 0
+        while waiting or busy:
+            while waiting and idle:
+                number, pack = idle.popleft(), waiting.popleft()
+                busy[number] = pack
+                yield Event("started", number, pack)
+                self._start(number, pack)
+            number, message = self._next()
+            pack, kind = busy[number], message["kind"]
+            false_starts = false_starts + 1 if kind == "unstarted" else 0
+            if kind == "unfit" or false_starts == STARTS:
+                raise WorkerError(_why_none(message))
+            if kind == "epoch":
+                yield Event("epoch", number, pack, epoch=message["epoch"], rows=message.get("rows", {}))
+                continue
+            idle.append(number)
+            del busy[number]
+            if kind == "done":
+                yield Event("done", number, pack, records=message["records"], history=message["history"])
+            else:
+                yield _after_failure(number, pack, message, waiting, blows)
+
+
+def _why_none(message: Message) -> str:
+    start = "" if message["kind"] == "unfit" else "Workers do not start: "
+    return f"{start}{message['reason']}.\n{message['traceback']}".rstrip()
+
+
+def _after_failure(
+    number: int, pack: Pack, message: Message, waiting: deque[Pack], blows: Counter[tuple[Pack, str]]
+) -> Event:
+    kind = message["kind"]
+    blows[pack, kind] += 1
+    if kind == "unstarted" or blows[pack, kind] < BOUNDS.get(kind, 1):
+        waiting.append(pack)
+    elif len(pack.cells) > 1:
+        waiting.extend(pack.halves())
+    else:
+        return Event("failed", number, pack, reason=message["reason"], traceback=message["traceback"])
+    return Event("retried", number, pack, reason=message["reason"])
+
+
+class LocalExecutor(Executor):
+    """Worker processes on this machine, one thread each, that take packs from one queue.
 
     Args:
         workers: number of processes.
         data_dir: where workers look for data first.
+        gpus: the devices that each worker may use, in the notation of `CUDA_VISIBLE_DEVICES`, from
+            `gpus.shares`; workers take them in turn. None leaves a worker what this process has.
         rows: whether `epoch` events carry the rows of the histories.
     """
 
-    def __init__(self, workers: int, data_dir: Path | None = None, *, rows: bool = False) -> None:
-        self._data_dir = data_dir
+    def __init__(
+        self, workers: int, data_dir: Path | None = None, gpus: Sequence[str] = (), *, rows: bool = False
+    ) -> None:
+        super().__init__(workers)
         self._rows = rows
-        self._workers = [_Worker() for _ in range(workers)]
-        self._events: queue.SimpleQueue[tuple[int, Pack, Message]] = queue.SimpleQueue()
-
-    def __enter__(self) -> LocalExecutor:
-        return self
+        self.gpus = tuple(gpus)
+        self._data_dir = data_dir
+        turns = itertools.cycle(gpus or [None])
+        self._workers = [WorkerProcess(share) for share in itertools.islice(turns, workers)]
+        self._messages: queue.SimpleQueue[tuple[int, Message]] = queue.SimpleQueue()
 
     def __exit__(self, *exception: object) -> None:
         for worker in self._workers:
@@ -93,65 +191,23 @@ class LocalExecutor:
         for worker in self._workers:
             worker.bury()
 
-    def run(self, packs: Sequence[Pack]) -> Iterator[Event]:
-        """Train all packs and yield what happens, until every cell is done or failed.
-
-        A pack that raises is halved until the cell at fault is alone; a pack whose worker dies is
-        tried again and then halved. Each cell ends in exactly one `done` or `failed` event.
-
-        Raises:
-            WorkerError: workers end before they are ready, so that no pack is to blame.
-        """
-        waiting = deque(packs)
-        deaths: dict[Pack, int] = {}
-        false_starts = 0
-        idle = list(range(len(self._workers)))
-        while waiting or len(idle) < len(self._workers):
-            while waiting and idle:
-                number, pack = idle.pop(0), waiting.popleft()
-                yield Event("started", number, pack)
-                self._start(number, pack)
-            number, pack, message = self._events.get()
-            kind = message["kind"]
-            false_starts = false_starts + 1 if kind == "unstarted" else 0
-            if false_starts == STARTS:
-                raise WorkerError(
-                    f"Workers do not start: {message['reason']}.\n{message['traceback']}".rstrip()
-                )
-            if kind == "epoch":
-                yield Event("epoch", number, pack, epoch=message["epoch"], rows=message.get("rows", {}))
-                continue
-            idle.append(number)
-            if kind == "done":
-                yield Event("done", number, pack, records=message["records"], history=message["history"])
-            else:
-                yield self._after_failure(number, pack, message, waiting, deaths)
-
-    def _after_failure(
-        self, number: int, pack: Pack, message: Message, waiting: deque[Pack], deaths: dict[Pack, int]
-    ) -> Event:
-        deaths[pack] = deaths.get(pack, 0) + (message["kind"] == "died")
-        if message["kind"] == "unstarted" or (message["kind"] == "died" and deaths[pack] < DEATHS):
-            waiting.append(pack)
-        elif len(pack.cells) > 1:
-            waiting.extend(pack.halves())
-        else:
-            return Event("failed", number, pack, reason=message["reason"], traceback=message["traceback"])
-        return Event("retried", number, pack, reason=message["reason"])
-
     def _start(self, number: int, pack: Pack) -> None:
-        request = training_request(pack, self._data_dir) | ({"rows": True} if self._rows else {})
+        request = training_request(pack, self._data_dir, rows=self._rows)
 
         def converse() -> None:
             for message in self._workers[number].ask(request):
-                self._events.put((number, pack, message))
+                self._messages.put((number, message))
 
         threading.Thread(target=converse, daemon=True).start()
 
+    def _next(self) -> tuple[int, Message]:
+        return self._messages.get()
 
-def training_request(pack: Pack, data_dir: Path | None) -> Message:
-    """Return what a worker is asked for the records and histories of a pack."""
+
+def training_request(pack: Pack, data_dir: Path | None, *, rows: bool = False) -> Message:
+    """Return what a worker is asked for the records and histories of a pack, with `rows` as they come."""
     return {
+        **({"rows": True} if rows else {}),
         "cells": [cell.to_json() for cell in pack.cells],
         "data_dir": str(data_dir) if data_dir else None,
         "plugins": [{"path": str(plugin.path), "sha256": plugin.sha256} for plugin in plugins.loaded()],
@@ -164,7 +220,7 @@ def ask_once(request: Message) -> Message:
     Raises:
         WorkerError: the worker raised or died.
     """
-    worker = _Worker()
+    worker = WorkerProcess()
     try:
         *_, last = worker.ask(request)
     finally:
@@ -175,10 +231,15 @@ def ask_once(request: Message) -> Message:
     return last
 
 
-class _Worker:
-    """One worker process, started when it is first needed and again after it died."""
+class WorkerProcess:
+    """One worker process, started when it is first needed and again after it died.
 
-    def __init__(self) -> None:
+    Args:
+        gpus: what it gets as `CUDA_VISIBLE_DEVICES`; None for what this process has.
+    """
+
+    def __init__(self, gpus: str | None = None) -> None:
+        self._gpus = gpus
         self._process: subprocess.Popen[str] | None = None
         self._said: deque[str] = deque(maxlen=LAST_LINES)
         self._closed = self._ready = False
@@ -244,7 +305,7 @@ class _Worker:
                     stderr=subprocess.PIPE,
                     encoding="utf-8",
                     errors="replace",
-                    env=_environment(),
+                    env=_environment(self._gpus),
                 )
                 assert self._process.stderr is not None
                 self._listener = threading.Thread(
@@ -284,9 +345,10 @@ class _Worker:
         return f"worker ended with exit code {code}: {last}"[:500]
 
 
-def _environment() -> dict[str, str]:
-    """Give the worker one thread, this very copy of recipebench, and no key that a level could tell."""
+def _environment(gpus: str | None) -> dict[str, str]:
+    """Give the worker one thread, its GPUs, this copy of recipebench, and no key that a level could tell."""
     home = str(Path(recipebench.__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     inherited = {name: value for name, value in os.environ.items() if name != "WANDB_API_KEY"}
-    return {**inherited, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": path}
+    visible = {} if gpus is None else {"CUDA_VISIBLE_DEVICES": gpus}
+    return {**inherited, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": path, **visible}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from recipebench.benchmarks.cells import Cell
 from recipebench.datamodules.catalog import facts_of, split_sizes
@@ -70,18 +71,21 @@ def plan(
     """
     if size is not None and size < 1:
         raise ValueError(f"Expected a pack size of at least 1, got {size}.")
-    groups: dict[str, list[Cell]] = {}
+    groups: dict[str, list[tuple[str, Cell]]] = {}
     for cell in cells:
-        groups.setdefault(signature(cell), []).append(cell)
+        described = cell.to_json()
+        groups.setdefault(_signature(cell, described), []).append((_neighborhood(cell, described), cell))
     share = max(1, -(-sum(map(len, groups.values())) // workers))
     packs: list[Pack] = []
     for name, members in groups.items():
         if reason := (obstacles or {}).get(name):
-            packs += [Pack((cell,), alone=reason) for cell in members]
+            packs += [Pack((cell,), alone=reason) for _, cell in members]
         else:
-            parts = _cut(sorted(members, key=_neighborhood), min(size or good_size(members[0]), share))
-            packs += [Pack(tuple(part)) for part in parts]
-    return sorted(packs, key=lambda pack: -sum(map(work, pack.cells)))
+            together = [cell for _, cell in sorted(members, key=lambda member: member[0])]
+            packs += [
+                Pack(tuple(part)) for part in _cut(together, min(size or good_size(together[0]), share))
+            ]
+    return sorted(packs, key=lambda pack: -len(pack.cells) * work(pack.cells[0]))
 
 
 def good_size(cell: Cell) -> int:
@@ -138,17 +142,18 @@ def signature(cell: Cell) -> str:
     A regularizer that puts layers into the network counts with its hyper-parameters; penalties,
     initial draws, optimizers, schedules and seeds may differ.
     """
-    described = cell.to_json()
+    return _signature(cell, cell.to_json())
+
+
+def _signature(cell: Cell, described: Mapping[str, Any]) -> str:
+    free = {"initializer", "optimizer", "schedule", "seed"}
     if cell.regularizer and not REGULARIZERS[cell.regularizer.name].structural:
-        described["regularizer"] = None
-    for free in ("initializer", "optimizer", "schedule", "seed"):
-        described[free] = None
-    described.pop("plugins", None)
-    return json.dumps(described, sort_keys=True)
+        free.add("regularizer")
+    bound = {name: value for name, value in described.items() if name != "plugins" and name not in free}
+    return json.dumps(bound | dict.fromkeys(free), sort_keys=True)
 
 
-def _neighborhood(cell: Cell) -> str:
-    described = cell.to_json()
+def _neighborhood(cell: Cell, described: Mapping[str, Any]) -> str:
     keys = ("optimizer", "schedule", "regularizer", "initializer", "seed")
     kind = [cell.optimizer and cell.optimizer.name, bool(cell.schedule and cell.schedule.name in MEASURED)]
     return json.dumps([kind, *(described.get(key) for key in keys)], sort_keys=True)

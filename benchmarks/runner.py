@@ -9,24 +9,28 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recipebench.benchmarks import gpus
 from recipebench.benchmarks import packs as packing
 from recipebench.benchmarks.agenda import Agenda, agenda
 from recipebench.benchmarks.cells import Cell
 from recipebench.benchmarks.devices import unavailable
 from recipebench.benchmarks.environment import build, describe, usable_cores
-from recipebench.benchmarks.executor import Event, LocalExecutor
+from recipebench.benchmarks.executor import Event, Executor, LocalExecutor
 from recipebench.benchmarks.packs import Pack
 from recipebench.benchmarks.records import not_trained
 from recipebench.benchmarks.results import Results, collect
 from recipebench.benchmarks.store import Store, is_time_column
 from recipebench.benchmarks.suite import Suite
 from recipebench.datamodules.fetch import ensure
-from recipebench.errors import RequestError
+from recipebench.errors import RequestError, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Watch = Callable[[Event], None]
+
+EXECUTORS = ("local", "ray")
+"""Where packs can be trained."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,11 @@ class Options:
         data_dir: where data are looked for first.
         workers: worker processes; None takes one a core.
         pack_size: cells in a pack at most; 1 trains every cell alone; None lets the network decide.
-        mix: reuse records of another torch version or class of processor.
+        mix: reuse records of another torch version or class of processor, and nodes of another one.
         skip_unavailable: leave devices and data that cannot be had out of the plan.
+        executor: where packs are trained: one of `EXECUTORS`.
+        address: of the Ray cluster to join; None starts one on this machine.
+        gpus_per_pack: the part of a GPU that a pack takes, so that several share one.
         rows: whether those who watch are given the rows of the histories as they come.
     """
 
@@ -47,9 +54,20 @@ class Options:
     pack_size: int | None = None
     mix: bool = False
     skip_unavailable: bool = False
+    executor: str = "local"
+    address: str | None = None
+    gpus_per_pack: float = 1.0
     rows: bool = False
 
     def __post_init__(self) -> None:
+        if self.executor not in EXECUTORS:
+            raise RequestError(unknown("executor", self.executor, EXECUTORS))
+        if self.address is not None and self.executor != "ray":
+            raise RequestError("--address: only the executor ray has one; give --executor ray.")
+        if not 0 < self.gpus_per_pack <= 1:
+            raise RequestError(
+                f"--gpus-per-pack: expected a number above 0 and up to 1, got {self.gpus_per_pack}."
+            )
         for name in ("workers", "pack_size"):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
@@ -186,7 +204,50 @@ def _obstacles(cells: Sequence[Cell]) -> dict[str, str]:
     return {name: reason for name, cell in kinds.items() if (reason := why_alone(cell))}
 
 
-def run(plan: Plan, store: Store, options: Options, watch: Watch = lambda event: None) -> Results:
+def executor_for(packs: Sequence[Pack], options: Options, more_to_come: bool) -> Executor:
+    """Start what trains packs, as the options say.
+
+    Args:
+        packs: what is to be trained first.
+        options: how to run.
+        more_to_come: whether there may be more packs later.
+
+    Raises:
+        RequestError: Ray is not installed, or its cluster cannot be joined.
+    """
+    if options.executor == "ray":
+        return _ray_executor(options)
+    group = max(gpus.needed(cell.device) for pack in packs for cell in pack.cells)
+    shares = gpus.shares(gpus.visible(), group, options.gpus_per_pack) if group else ()
+    processes = options.workers or len(shares) or options.processes
+    processes = processes if more_to_come else min(processes, len(packs))
+    return LocalExecutor(processes, options.data_dir, shares, rows=options.rows)
+
+
+def _ray_executor(options: Options) -> Executor:
+    try:
+        from recipebench.benchmarks.executor_ray import RayExecutor
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise RequestError("--executor ray needs Ray: pip install 'recipebench[ray]'.") from error
+    return RayExecutor(
+        options.workers,
+        options.data_dir,
+        address=options.address,
+        gpus_per_pack=options.gpus_per_pack,
+        mix=options.mix,
+        rows=options.rows,
+    )
+
+
+def run(
+    plan: Plan,
+    store: Store,
+    options: Options,
+    watch: Watch = lambda event: None,
+    start: Callable[[Sequence[Pack], Options, bool], Executor] = executor_for,
+) -> Results:
     """Train what a plan lists, write each pack to the store when it is done, and collect the records.
 
     Where hyper-parameters are tuned, this goes on in stages: the choice of a search whose trials are all
@@ -199,14 +260,14 @@ def run(plan: Plan, store: Store, options: Options, watch: Watch = lambda event:
         store: where records go.
         options: how to run.
         watch: told of every event, for progress.
+        start: starts what trains.
     """
     settled = _settled(plan.suite, plan.agenda, store, plan.left_out)
     packs = plan.packs if settled is plan.agenda else _packed(_new(settled, store, set()), options)
     if packs:
         environment = store.begin_run(describe(workers=options.processes, threads=1))
-        processes = options.processes if settled.courses else min(options.processes, len(packs))
         tried: set[str] = set()
-        with LocalExecutor(processes, options.data_dir, rows=options.rows) as executor:
+        with start(packs, options, bool(settled.courses)) as executor:
             while packs:
                 for event in executor.run(packs):
                     _keep(event, store, environment)

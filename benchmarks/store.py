@@ -628,9 +628,11 @@ class Store:
         with files.disk_errors(f"compact the store {self.path}"):
             try:
                 shards = self._survey()[0]
-                owners = {cell: place.shard for cell, place in _best_places(shards).items()}
+                owned: dict[str, list[str]] = {}
+                for cell, place in _best_places(shards).items():
+                    owned.setdefault(place.shard.id, []).append(cell)
                 for group in _groups([shard for shard in shards if not shard.is_full]):
-                    self._merge(group, owners)
+                    self._merge(group, owned)
             except (_Damaged, _Vanished):
                 self._clean()  # sets the damaged shard aside; the next compaction finds the others
 
@@ -638,9 +640,15 @@ class Store:
         if sum(not shard.is_full for shard in self._shards()) > self._compact_above:
             self.compact()
 
-    def _merge(self, group: Sequence[_Shard], owners: Mapping[str, _Shard]) -> None:
+    def _merge(self, group: Sequence[_Shard], owned: Mapping[str, Sequence[str]]) -> None:
+        """Merge shards into one.
+
+        Args:
+            group: the shards.
+            owned: the cells of every shard whose record there counts, by its id.
+        """
         ids = {shard.id for shard in group}
-        kept = {cell: shard for cell, shard in sorted(owners.items()) if shard.id in ids}
+        kept = dict(sorted((cell, shard) for shard in group for cell in owned.get(shard.id, ())))
         content = {kind: tables.to_bytes(self._gather(kind, kept, list(kept))) for kind in _KINDS}
         packs = []
         for shard in group:

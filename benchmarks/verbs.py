@@ -48,9 +48,6 @@ from recipebench.lightning_modules.model_catalog import MODELS
 LISTS: dict[str, Catalog] = {**RECIPE, "models": MODELS, "data": DATA}
 """What `list` can list, besides suites."""
 
-EXECUTORS = ("local",)
-"""Where packs can be trained."""
-
 LIST_COLUMNS = ("name", "what it does", "formula", "defaults", "source")
 """The columns of `list`."""
 
@@ -70,6 +67,8 @@ class RunRequest:
     skip_unavailable: bool = False
     mix: bool = False
     executor: str = "local"
+    address: str | None = None
+    gpus_per_pack: float = 1.0
     plugin: tuple[Path, ...] = ()
     track: str | Mapping[str, object] | None = None
 
@@ -80,10 +79,17 @@ class RunRequest:
 
     def options(self) -> Options:
         """Return how to run it."""
-        if self.executor not in EXECUTORS:
-            raise RequestError(unknown("executor", self.executor, EXECUTORS))
-        rows = tracked(self.track, self.validated().track) is not None
-        return Options(self.data_dir, self.workers, self.pack_size, self.mix, self.skip_unavailable, rows)
+        return Options(
+            data_dir=self.data_dir,
+            workers=self.workers,
+            pack_size=self.pack_size,
+            mix=self.mix,
+            skip_unavailable=self.skip_unavailable,
+            executor=self.executor,
+            address=self.address,
+            gpus_per_pack=self.gpus_per_pack,
+            rows=tracked(self.track, self.validated().track) is not None,
+        )
 
 
 def run(request: RunRequest) -> int:

@@ -113,6 +113,13 @@ def read(file: File, path: Path) -> bytes:
     return idx.decompress(data, name=str(path), limit=file.plain_size) if _is_compressed(path) else data
 
 
+def name_and_hash(file: File, path: Path) -> tuple[str, str]:
+    """Return where a file that `find` found lies below its folder, and the SHA-256 that it must have."""
+    if _is_compressed(path):
+        return file.path, file.sha256
+    return str(PurePosixPath(file.path).with_suffix("")), file.plain_sha256
+
+
 def missing(file: File, facts: Facts, folders: list[Path], tried: list[str]) -> RequestError:
     """Return the error for a file that is not there: what, where it was looked for, what to do."""
     places = ", ".join(str(folder) for folder in folders)

@@ -38,6 +38,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 QUICK = ROOT / "docs" / "quick.json"
 SPEED = ROOT / "docs" / "speed.json"
+SCALE = ROOT / "docs" / "scale.json"
 RATES = ROOT / "docs" / "rates.json"
 TRACKING = ROOT / "docs" / "tracking.json"
 IMAGES = ROOT / "docs" / "images"
@@ -321,6 +322,17 @@ def _speed() -> str:
     return f"{head}\n\n{ladder.table(found['results'])}"
 
 
+def _scale() -> str:
+    if not SCALE.exists():
+        return "Not measured yet: `python -m recipebench.benchmarks.speed.scale --json docs/scale.json`."
+    from recipebench.benchmarks.speed import scale
+
+    found = json.loads(SCALE.read_text(encoding="utf-8"))
+    rows = found["rows"]
+    head = "Each size over the one before, in computing a cell, and memory for each further cell:"
+    return f"{found['conditions']}.\n\n{scale.table(rows)}\n\n{head}\n\n{scale.growth(rows)}"
+
+
 def _rates() -> str:
     if not RATES.exists():
         return "Not measured yet: `python -m recipebench.benchmarks.speed.rates --json docs/rates.json`."
@@ -358,6 +370,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "quick": _quick,
     "closing": _closing,
     "speed": _speed,
+    "scale": _scale,
     "rates": _rates,
     "tracking": _tracking,
 }

@@ -67,6 +67,9 @@ def run(
     seeds: int | None = None,
     skip_unavailable: bool = False,
     mix: bool = False,
+    executor: str = "local",
+    address: str | None = None,
+    gpus_per_pack: float = 1.0,
     plugin: Plugins = None,
     track: str | Mapping[str, object] | None = None,
     quiet: bool = False,
@@ -85,6 +88,9 @@ def run(
         seeds: seeds 0 … seeds - 1 in place of the suite's.
         skip_unavailable: leave devices and data that cannot be had out of the plan.
         mix: reuse records of another torch version or class of processor.
+        executor: where packs are trained, `local` or `ray`.
+        address: of the Ray cluster to join; by default one is started on this machine.
+        gpus_per_pack: the part of a GPU that a pack takes, so that several share one.
         plugin: a file with levels of one's own, or several; they stay known in this process.
         track: `wandb`, or the `track` key of a suite as a mapping; by default as the suite says.
         quiet: show no progress.
@@ -110,6 +116,9 @@ def run(
         seeds=seeds,
         skip_unavailable=skip_unavailable,
         mix=mix,
+        executor=executor,
+        address=address,
+        gpus_per_pack=gpus_per_pack,
         plugin=_paths(plugin),
         track=track,
     )

@@ -14,7 +14,7 @@ import pytest
 import recipebench
 from recipebench.benchmarks import executor
 from recipebench.benchmarks.cells import Cell, expand
-from recipebench.benchmarks.executor import Event, LocalExecutor, WorkerError
+from recipebench.benchmarks.executor import Event, Executor, LocalExecutor, Message, WorkerError
 from recipebench.benchmarks.packs import Pack
 from recipebench.benchmarks.suite import load_suite
 from recipebench.benchmarks.worker import measure
@@ -327,3 +327,63 @@ def test_a_request_survives_the_way_to_the_worker() -> None:
 
     assert [Cell.from_json(one) for one in request["cells"]] == [cell]
     assert request["data_dir"] is None
+
+
+class Scripted(Executor):
+    """Answers every pack with the next of some messages, then `done`."""
+
+    def __init__(self, *messages: Message) -> None:
+        super().__init__(slots=1)
+        self.waiting = list(messages)
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def _start(self, number: int, pack: Pack) -> None:
+        assert number == 0
+
+    def _next(self) -> tuple[int, Message]:
+        done = {"kind": "done", "records": [], "history": []}
+        return 0, self.waiting.pop(0) if self.waiting else done
+
+
+def scripted(*kinds: str, size: int = 2) -> list[tuple[str, int]]:
+    """Return what is yielded, with the size of the pack, where the messages have these kinds."""
+    messages = [{"kind": kind, "reason": kind, "traceback": ""} for kind in kinds]
+    with Scripted(*messages) as executor:
+        events = list(executor.run([Pack(cells(size))]))
+    return [(event.kind, len(event.pack.cells)) for event in events if event.kind != "started"]
+
+
+def test_a_pack_whose_machine_is_lost_is_tried_elsewhere_more_often_than_one_whose_worker_dies() -> None:
+    assert scripted("lost", "lost", "lost") == [("retried", 2)] * 3 + [("done", 2)]
+    assert scripted(*["lost"] * 4) == [("retried", 2)] * 4 + [("done", 1)] * 2
+    assert scripted("died", "lost", "died") == [("retried", 2)] * 3 + [("done", 1)] * 2
+    assert scripted(*["lost"] * 4, size=1) == [("retried", 1)] * 3 + [("failed", 1)]
+
+
+def test_a_machine_that_must_not_be_used_ends_the_run_at_once() -> None:
+    with pytest.raises(WorkerError, match=r"^unfit\.$"):
+        scripted("unfit")
+
+
+def test_local_workers_see_their_share_of_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """
+import json, os
+print(json.dumps({"kind": "ready"}), flush=True)
+while input():
+    reason = os.environ.get("CUDA_VISIBLE_DEVICES", "as it was")
+    print(json.dumps({"kind": "error", "reason": reason, "traceback": ""}), flush=True)
+"""
+    monkeypatch.setattr(executor, "COMMAND", (sys.executable, "-c", code))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    def seen(workers: int, gpus: Sequence[str]) -> dict[int, str]:
+        with LocalExecutor(workers, gpus=gpus) as local:
+            events = list(local.run([Pack((cell,)) for cell in cells(4)]))
+        return {event.worker: event.reason for event in events if event.kind == "failed"}
+
+    assert set(seen(1, ()).values()) == {"as it was"}
+    found = seen(3, ("0,1", "2,3"))
+    assert {**{0: "0,1", 1: "2,3", 2: "0,1"}, **found} == {0: "0,1", 1: "2,3", 2: "0,1"}
+    assert found[0] == "0,1"
