@@ -77,7 +77,7 @@ class LocalExecutor:
 
     def __init__(self, workers: int, data_dir: Path | None = None) -> None:
         self._data_dir = data_dir
-        self._workers = [_Worker() for _ in range(workers)]
+        self._workers = [WorkerProcess() for _ in range(workers)]
         self._events: queue.SimpleQueue[tuple[int, Pack, Message]] = queue.SimpleQueue()
 
     def __enter__(self) -> LocalExecutor:
@@ -160,7 +160,7 @@ def ask_once(request: Message) -> Message:
     Raises:
         WorkerError: the worker raised or died.
     """
-    worker = _Worker()
+    worker = WorkerProcess()
     try:
         *_, last = worker.ask(request)
     finally:
@@ -171,7 +171,7 @@ def ask_once(request: Message) -> Message:
     return last
 
 
-class _Worker:
+class WorkerProcess:
     """One worker process, started when it is first needed and again after it died."""
 
     def __init__(self) -> None:
