@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import recipebench
 from recipebench import plugins
+from recipebench.benchmarks.devices import device_parts
 from recipebench.benchmarks.packs import Pack
 
 COMMAND = (sys.executable, "-P", "-m", "recipebench.benchmarks.worker")
@@ -95,6 +96,9 @@ class LocalExecutor:
         A pack that raises is halved until the cell at fault is alone; a pack whose worker dies is
         tried again and then halved. Each cell ends in exactly one `done` or `failed` event.
 
+        A pack that several processes train takes the place of as many workers, and those on graphics
+        processors train one after the other.
+
         Raises:
             WorkerError: workers end before they are ready, so that no pack is to blame.
         """
@@ -102,9 +106,11 @@ class LocalExecutor:
         deaths: dict[Pack, int] = {}
         false_starts = 0
         idle = list(range(len(self._workers)))
-        while waiting or len(idle) < len(self._workers):
-            while waiting and idle:
+        taken: dict[int, int] = {}
+        while waiting or taken:
+            while waiting and idle and self._has_room(waiting[0], sum(taken.values())):
                 number, pack = idle.pop(0), waiting.popleft()
+                taken[number] = self._places(pack)
                 yield Event("started", number, pack)
                 self._start(number, pack)
             number, pack, message = self._events.get()
@@ -118,10 +124,19 @@ class LocalExecutor:
                 yield Event("epoch", number, pack, epoch=message["epoch"])
                 continue
             idle.append(number)
+            del taken[number]
             if kind == "done":
                 yield Event("done", number, pack, records=message["records"], history=message["history"])
             else:
                 yield self._after_failure(number, pack, message, waiting, deaths)
+
+    def _places(self, pack: Pack) -> int:
+        """Return how many workers' places a pack takes: one a process, but no more than there are."""
+        kind, count = device_parts(pack.cells[0].device)
+        return min(len(self._workers), count) if kind == "cpu" else len(self._workers)
+
+    def _has_room(self, pack: Pack, taken: int) -> bool:
+        return taken + self._places(pack) <= len(self._workers)
 
     def _after_failure(
         self, number: int, pack: Pack, message: Message, waiting: deque[Pack], deaths: dict[Pack, int]

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 Send = Callable[[dict[str, Any]], None]
 
+OUT_OF_MEMORY = ("DefaultCPUAllocator", "CUDA out of memory")
+"""How torch words it."""
+
 EX_LOST = 71
 """How a worker ends that has lost a process it trained with."""
 
@@ -144,7 +147,7 @@ def measure(cells: Sequence[Cell], data_dir: Path | None, send: Send) -> dict[st
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
+    if isinstance(error, MemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY):
         return "out of memory"
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
