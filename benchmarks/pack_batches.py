@@ -39,7 +39,7 @@ class PackBatches:
         self.sampler = self
         self.samples = len(data[0].order(1))
         self.batch_size = data[0].batch_size
-        self._rows = torch.tensor(members)
+        self._rows = torch.tensor(members, device=data[0].train.indices.device)
         self._epoch = 1
 
     def set_epoch(self, epoch: int) -> None:
@@ -65,7 +65,8 @@ class PackBatches:
             inputs = self._inputs(own)
         else:
             each = zip(self.data, self._inputs(indices).unbind(), noise, strict=True)
-            inputs = self.share.cut(torch.stack([d.augment(x, generator) for d, x, generator in each]), 1)
+            augmented = torch.stack([d.augment(x, generator) for d, x, generator in each])
+            inputs = self.share.cut(augmented, 1).contiguous()
         return self._spread(inputs), self._targets(own).index_select(0, self._rows), indices.shape[1]
 
     def _inputs(self, indices: Tensor) -> Tensor:
