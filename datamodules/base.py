@@ -155,6 +155,9 @@ class TensorDataModule(RecordedDataModule):
         """
         moved = {} if moved is None else moved
         self._kind = kind
+        if not self.inputs_are_shared:
+            mean, std = self._feature_moments()
+            self._moments = mean.to(device), std.to(device)
         for name, split in self._splits.items():
             if split.inputs not in moved:
                 moved[split.inputs] = split.inputs.to(device)
@@ -269,7 +272,7 @@ class TensorDataModule(RecordedDataModule):
 
     def _feature_moments(self) -> tuple[Tensor, Tensor]:
         if self._moments is None:
-            self._moments = _moments(self.train.inputs[self.train.indices].cpu())
+            self._moments = _moments(self.train.inputs[self.train.indices])
         return self._moments
 
     def _split(self, name: str) -> Split:

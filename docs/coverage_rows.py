@@ -1206,9 +1206,9 @@ ROWS: tuple[Row, ...] = (
         source=f"{SAITO}, deep learning (speed); {D2L}, linear neural networks, questions",
         module="benchmarks/devices.py:unavailable",
         test="tests/benchmarks/test_results.py::test_cells_of_a_device_that_is_not_here_are_missing_with_the_reason",
-        open="No graphics processor was at hand. `device: gpu` trains there, and where there is none such cells "
-        "end as missing, with the reason; `benchmarks/speed/batch_sizes.py --device cuda` times a training "
-        "step.",
+        open="No graphics processor was at hand. `device: gpu` trains there, and where there is none such "
+        "cells end as missing, with the reason; `benchmarks/speed/batch_sizes.py --device cuda` times a "
+        "training step.",
     ),
     Row(
         name="distributed training",
@@ -1217,8 +1217,8 @@ ROWS: tuple[Row, ...] = (
         source=f"{SAITO}, deep learning (distributed learning)",
         module="benchmarks/data_parallel.py:WeightedDDP",
         test="tests/benchmarks/test_data_parallel.py::test_two_processes_train_what_one_trains_in_float64",
-        open="`device: cpu:2` trains a network in two processes and gives the numbers of one, within 1e-12 in "
-        "float64 after an epoch, which the test holds for every optimizer. Several graphics processors "
+        open="`device: cpu:2` trains a network in two processes and gives the numbers of one, within 1e-12 "
+        "in float64 after an epoch, which the test holds for every optimizer. Several graphics processors "
         "(`gpu:2`) have not been at hand.",
     ),
     Row(

@@ -1,4 +1,4 @@
-"""Packs follow the device of their modules: an epoch on a device without numbers, from which nothing can be read."""
+"""Packs follow the device of their modules: an epoch on one without numbers, where nothing can be read."""
 
 from __future__ import annotations
 
@@ -63,6 +63,14 @@ class Transfers(TorchDispatchMode):
         return result
 
 
+@pytest.fixture(autouse=True)
+def on_meta(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have all that is trained lie there; random streams, of which it has none, stay on this machine."""
+    make = torch.Generator
+    monkeypatch.setattr(training, "_place", lambda cell, share: META)
+    monkeypatch.setattr(stacks.torch, "Generator", lambda device=None: make())
+
+
 def pack_of(cells: Sequence[Cell]) -> tuple[PackedModule, PackBatches]:
     sources = training._sources(cells, None, Share())
     tracks = [training._track(cell, sources[cell.seed], None, Share()) for cell in cells]
@@ -79,10 +87,7 @@ def cells_of(name: str) -> list[Cell]:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_an_epoch_of_a_pack_reads_nothing_from_its_device(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    make = torch.Generator
-    monkeypatch.setattr(training, "_place", lambda cell, share: META)
-    monkeypatch.setattr(stacks.torch, "Generator", lambda device=None: make())  # there is none on this device
+def test_an_epoch_of_a_pack_reads_nothing_from_its_device(name: str) -> None:
     module, batches = pack_of(cells_of(name))
     batches.set_epoch(0)
     steps = 0
@@ -101,7 +106,6 @@ def test_an_epoch_of_a_pack_reads_nothing_from_its_device(name: str, monkeypatch
 
 def test_rates_of_their_own_send_some_columns_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """What stands in the way of an epoch that a graphics processor runs without waiting for this machine."""
-    monkeypatch.setattr(training, "_place", lambda cell, share: META)
     monkeypatch.setitem(RECIPES, "rates", {"optimizer": [{"adam": {"lr": lr}} for lr in (0.1, 0.2)]})
     module, batches = pack_of(cells_of("rates"))
     (block,) = batches
