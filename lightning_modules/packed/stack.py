@@ -34,7 +34,8 @@ class ParameterStack:
         for name, shape in self.shapes.items():
             self._offsets[name] = size
             size += -(-shape.numel() // ALIGNMENT) * ALIGNMENT
-        self.values = next(modules[0].parameters()).data.new_zeros(len(modules), size)
+        like = next(modules[0].parameters(), torch.empty(0))
+        self.values = like.data.new_zeros(len(modules), size)
         self.grads = torch.zeros_like(self.values)
         device = self.values.device
         self.generators = [torch.Generator(device).manual_seed(seed) for seed in noise_seeds]

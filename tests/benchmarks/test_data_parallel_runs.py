@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,14 @@ from recipebench.lightning_modules.model_catalog import one_device_only
 pytestmark = pytest.mark.filterwarnings("ignore:You defined a `validation_step`:UserWarning")
 
 Children = Callable[[int], set[int]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nobody_stays() -> Iterator[None]:
+    """End the processes that wait for more when the tests of this module are over."""
+    yield
+    crew.dismiss()
+
 
 SCRIPT = """
 import os
