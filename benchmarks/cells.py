@@ -16,6 +16,7 @@ from recipebench.benchmarks.combinations import (
     Combination,
     Inputs,
     LastBatch,
+    Precision,
     Sampling,
     sources_of,
     training_samples,
@@ -69,6 +70,7 @@ class Cell:
         label_noise: share of the training labels that are replaced.
         last_batch: what becomes of an epoch's last, shorter batch.
         sampling: whether an epoch sees each sample once or draws with replacement.
+        precision: the numbers that are computed with.
         probes: what is measured of the layers after every epoch.
         plugins: the SHA-256 of every plug-in that one of its levels came from; filled in.
     """
@@ -94,6 +96,7 @@ class Cell:
     label_noise: float = 0.0
     last_batch: LastBatch = "keep"
     sampling: Sampling = "shuffled"
+    precision: Precision = "32-true"
     probes: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
 
@@ -167,7 +170,8 @@ class Cell:
         """Return the record's descriptive columns: levels by name, hyper-parameters as `<factor>.<name>`.
 
         A list becomes text (`model.hidden` is "128-64"); the activation of a model without hidden layers
-        is None. `plugins` is there only where a level came from one, and says which.
+        is None. `plugins` is there only where a level came from one, and says which; `precision` where it is
+        not what it was before there was a choice.
         """
         choices = {factor: getattr(self, factor) for factor in CATALOGS}
         names = {factor: choice and choice.name for factor, choice in choices.items()}
@@ -187,6 +191,7 @@ class Cell:
             **later,
             "device": self.device,
             "seed": self.seed,
+            **({"precision": self.precision} if self.precision != _LATER["precision"] else {}),
             **({"plugins": "; ".join(origins)} if origins else {}),
         }
 
@@ -196,6 +201,7 @@ _LATER: dict[str, Any] = {
     "label_noise": 0.0,
     "last_batch": "keep",
     "sampling": "shuffled",
+    "precision": "32-true",
     "probes": (),
     "plugins": (),
 }

@@ -22,7 +22,10 @@ RECIPE: dict[str, Catalog] = {**FACTORS, "augmentation": AUGMENTATIONS}
 CATALOGS: dict[str, Catalog] = {"data": DATA, "model": MODELS, **RECIPE}
 """Where the levels of each axis are described, in the order of the records' columns."""
 
-SETTINGS = ("epochs", "batch_size", "inputs", "train_samples", "label_noise", "last_batch", "sampling")
+SETTINGS = (
+    *("epochs", "batch_size", "inputs", "train_samples", "label_noise", "last_batch", "sampling"),
+    "precision",
+)
 """Parts of the protocol that can be factors."""
 
 PROBES = ("gradients", "weights", "activations")
@@ -34,6 +37,11 @@ WITHOUT_SAMPLES = ("control", "minimization")
 Inputs = Literal["unit", "standardized"]
 LastBatch = Literal["keep", "drop", "refill"]
 Sampling = Literal["shuffled", "replacement"]
+Precision = Literal["32-true", "64-true", "tf32", "bf16-mixed"]
+
+ON_GPUS_ONLY: tuple[Precision, ...] = ("tf32", "bf16-mixed")
+"""Kinds of numbers that only graphics processors compute with here."""
+
 T = TypeVar("T")
 
 
@@ -80,6 +88,8 @@ class Settings:
         label_noise: share of the training labels that are replaced by another class.
         last_batch: what becomes of an epoch's last, shorter batch.
         sampling: whether an epoch sees each sample once or draws with replacement.
+        precision: the numbers that are computed with, as Lightning names them; `tf32` are 32-true whose
+            products may be rounded to 10 bits.
         probes: what is measured of the layers after every epoch.
     """
 
@@ -91,6 +101,7 @@ class Settings:
     label_noise: float = 0.0
     last_batch: LastBatch = "keep"
     sampling: Sampling = "shuffled"
+    precision: Precision = "32-true"
     probes: tuple[str, ...] = ()
 
 

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -240,6 +241,14 @@ def gpu_names() -> tuple[str, ...]:
         return ()
     query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
     return tuple(line.strip() for line in (_output(query) or "").splitlines() if line.strip())
+
+
+def torch_has_cuda() -> bool:
+    """Return whether torch was built with CUDA, without importing it."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return False
+    return runpy.run_path(str(Path(spec.origin).with_name("version.py"))).get("cuda") is not None
 
 
 def _git_state() -> tuple[str | None, bool | None]:

@@ -19,6 +19,7 @@ from typing import IO, Any, Self
 
 import recipebench
 from recipebench import plugins
+from recipebench.benchmarks.devices import device_parts
 from recipebench.benchmarks.packs import Pack
 
 COMMAND = (sys.executable, "-P", "-m", "recipebench.benchmarks.worker")
@@ -111,7 +112,8 @@ class Executor(ABC):
 
         A pack that raises is halved until the cell at fault is alone; a pack whose worker dies is
         tried again and then halved; a pack whose machine is lost is tried elsewhere. Each cell ends in
-        exactly one `done` or `failed` event.
+        exactly one `done` or `failed` event. A pack that several processes train waits until there are
+        places for all of them.
 
         Raises:
             WorkerError: workers end before they are ready, or must not be used, so that no pack is to
@@ -123,7 +125,7 @@ class Executor(ABC):
         idle = deque(range(self.slots))
         false_starts = 0
         while waiting or busy:
-            while waiting and idle:
+            while waiting and idle and self._has_room(waiting[0], busy.values()):
                 number, pack = idle.popleft(), waiting.popleft()
                 busy[number] = pack
                 yield Event("started", number, pack)
@@ -142,6 +144,13 @@ class Executor(ABC):
                 yield Event("done", number, pack, records=message["records"], history=message["history"])
             else:
                 yield _after_failure(number, pack, message, waiting, blows)
+
+    def _places(self, pack: Pack) -> int:
+        """Return how many of the slots a pack takes."""
+        return 1
+
+    def _has_room(self, pack: Pack, busy: Iterable[Pack]) -> bool:
+        return sum(map(self._places, busy)) + self._places(pack) <= self.slots
 
 
 def _why_none(message: Message) -> str:
@@ -190,6 +199,10 @@ class LocalExecutor(Executor):
             worker.kill()
         for worker in self._workers:
             worker.bury()
+
+    def _places(self, pack: Pack) -> int:
+        kind, count = device_parts(pack.cells[0].device)
+        return min(self.slots, count) if kind == "cpu" else 1
 
     def _start(self, number: int, pack: Pack) -> None:
         request = training_request(pack, self._data_dir, rows=self._rows)

@@ -29,6 +29,7 @@ from ray._private import ray_constants
 
 from recipebench import plugins
 from recipebench.benchmarks import gpus
+from recipebench.benchmarks.devices import device_parts
 from recipebench.benchmarks.environment import build, source_sha256
 from recipebench.benchmarks.executor import (
     Event,
@@ -261,8 +262,7 @@ def resources(device: str, gpus_per_pack: float = 1.0) -> dict[str, float]:
         >>> resources("gpu", 0.25), resources("cpu:2")
         ({'num_cpus': 1, 'num_gpus': 0.25}, {'num_cpus': 2, 'num_gpus': 0})
     """
-    count = int(device.partition(":")[2] or 1)
-    wanted = gpus.needed(device)
+    wanted, (_, count) = gpus.needed(device), device_parts(device)
     return {"num_cpus": count, "num_gpus": gpus_per_pack if wanted == 1 else wanted}
 
 

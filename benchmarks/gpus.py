@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from recipebench.benchmarks.devices import device_parts
 from recipebench.benchmarks.environment import gpu_names
 
 
@@ -26,8 +27,8 @@ def needed(device: str) -> int:
         >>> [needed(device) for device in ("cpu:4", "gpu", "gpu:2")]
         [0, 1, 2]
     """
-    kind, _, count = device.partition(":")
-    return int(count or 1) if kind == "gpu" else 0
+    kind, count = device_parts(device)
+    return count if kind == "gpu" else 0
 
 
 def shares(gpus: Sequence[str], group: int = 1, per_pack: float = 1.0) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from recipebench.lightning_modules.model_catalog import (
     MODELS,
     has_hidden_layers,
     layer_widths,
+    one_device_only,
     unmet_need,
 )
 from recipebench.lightning_modules.schedule_rules import schedule_problem
@@ -243,6 +244,18 @@ def _noise_without_classes(c: Combination) -> Misfit | None:
     )
 
 
+def _other_numbers(c: Combination) -> Misfit | None:
+    """Only networks that torch's autograd trains can be computed with other numbers."""
+    if c.settings.precision == Settings.precision or not one_device_only(MODELS[c.model.name]):
+        return None
+    return Misfit(
+        "precision",
+        f"precision {c.settings.precision} is for networks trained by gradient descent, not for model "
+        f"{c.model.name}, which knows its numbers itself.",
+        beside="model",
+    )
+
+
 def _no_samples_to_change(c: Combination) -> Misfit | None:
     """Environments and surfaces have no samples that the protocol could scale, choose or spoil."""
     usual = Settings()
@@ -300,6 +313,7 @@ RULES: tuple[Callable[[Combination], Misfit | None], ...] = (
     _ill_shaped,
     _no_images,
     _noise_without_classes,
+    _other_numbers,
     _no_samples_to_change,
     _batch_of_one,
     _no_batch,

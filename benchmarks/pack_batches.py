@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recipebench.datamodules import TensorDataModule
 from recipebench.lightning_modules.packed import Inputs
+from recipebench.lightning_modules.shares import Share
 
 STEPS_PER_BLOCK = 64
 """Steps between two returns to the trainer, which updates progress and handles interrupts there."""
@@ -26,15 +27,19 @@ class PackBatches:
     Args:
         data: one data module for each order, set up, of one data set and batch size.
         members: for each of the K members, the place of its data module in `data`.
+        share: what of every batch this process gets.
     """
 
-    def __init__(self, data: Sequence[TensorDataModule], members: Sequence[int]) -> None:
+    def __init__(
+        self, data: Sequence[TensorDataModule], members: Sequence[int], share: Share | None = None
+    ) -> None:
         self.data = data
         self.members = members
+        self.share = share or Share()
         self.sampler = self
         self.samples = len(data[0].order(1))
         self.batch_size = data[0].batch_size
-        self._rows = torch.tensor(members)
+        self._rows = torch.tensor(members, device=data[0].train.indices.device)
         self._epoch = 1
 
     def set_epoch(self, epoch: int) -> None:
@@ -44,19 +49,25 @@ class PackBatches:
     def __len__(self) -> int:
         return -(-self.samples // (self.batch_size * STEPS_PER_BLOCK))
 
-    def __iter__(self) -> Iterator[Iterator[tuple[Inputs, Tensor]]]:
+    def __iter__(self) -> Iterator[Iterator[tuple[Inputs, Tensor, int]]]:
         orders = torch.stack([data.order(self._epoch) for data in self.data])
         noise = [data.augmentation_noise(self._epoch) for data in self.data]
         for block in orders.split(self.batch_size * STEPS_PER_BLOCK, dim=1):
             yield (self._batch(step, noise) for step in block.split(self.batch_size, dim=1))
 
-    def _batch(self, indices: Tensor, noise: Sequence[torch.Generator]) -> tuple[Inputs, Tensor]:
-        """Gather inputs and targets for indices (orders, batch) into the shared training data."""
-        inputs = self._inputs(indices)
-        if self.data[0].augmentation.name != "none":
-            each = zip(self.data, inputs.unbind(), noise, strict=True)
-            inputs = torch.stack([data.augment(x, generator) for data, x, generator in each])
-        return self._spread(inputs), self._targets(indices).index_select(0, self._rows)
+    def _batch(self, indices: Tensor, noise: Sequence[torch.Generator]) -> tuple[Inputs, Tensor, int]:
+        """Gather this process's part of indices (orders, batch) into the shared training data.
+
+        Images are augmented before they are cut, by noise that is drawn for the whole batch.
+        """
+        own = self.share.cut(indices, 1)
+        if self.data[0].augmentation.name == "none":
+            inputs = self._inputs(own)
+        else:
+            each = zip(self.data, self._inputs(indices).unbind(), noise, strict=True)
+            augmented = torch.stack([d.augment(x, generator) for d, x, generator in each])
+            inputs = self.share.cut(augmented, 1).contiguous()
+        return self._spread(inputs), self._targets(own).index_select(0, self._rows), indices.shape[1]
 
     def _inputs(self, indices: Tensor) -> Tensor:
         source = self.data[0]

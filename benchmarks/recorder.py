@@ -18,6 +18,7 @@ from recipebench.datamodules import TensorDataModule
 from recipebench.lightning_modules import RecordedModule, ScoredModule, SupervisedModule, probes
 from recipebench.lightning_modules.packed import PackedModule
 from recipebench.lightning_modules.scores import FIELDS, summarize, tally
+from recipebench.lightning_modules.shares import Share
 from recipebench.seeds import seed_for
 
 EVALUATION_ROWS = 1000
@@ -74,11 +75,15 @@ class Recorder(Callback):
     Early stopping is decided here, from the recorded validation losses: a pack trains on for the
     others, and a cell that has stopped is measured no more.
 
+    Where several processes train the cells, each scores its part of the samples, and all of them see all
+    numbers: they decide alike without asking each other.
+
     Args:
         tracks: the cells, in the order of the pack.
         progress: called with the number of the epoch that has ended.
         keep_best: whether to keep a copy of the weights of each cell's best epoch.
         splits: what is evaluated; `validation` must be among them.
+        share: what this process has a part in.
     """
 
     def __init__(
@@ -88,8 +93,10 @@ class Recorder(Callback):
         *,
         keep_best: bool = False,
         splits: Sequence[str] = SPLITS,
+        share: Share | None = None,
     ) -> None:
         self.tracks = tracks
+        self.share = share or Share()
         self.splits = splits
         self.seconds = 0.0
         self._progress = progress
@@ -124,9 +131,12 @@ class Recorder(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find cells that have diverged, measure the others, stop when none is left."""
         epoch = trainer.current_epoch + 1
-        losses, penalties = torch.cat(self._losses, 1), torch.cat(self._penalties)
+        data = self.tracks[0].data
+        losses, penalties = self._losses_of_all(data), torch.cat(self._penalties)
         self._losses, self._penalties = [], []
         module = cast("RecordedModule | PackedModule", pl_module)
+        if self.share.ranks > 1:
+            self.share.check_equal(_weights(module))
         self._find_diverged(losses, penalties, module.finite())
         self._steps += len(penalties)
         fits = [self._fit(t, losses[k], penalties[:, k]) for k, t in enumerate(self.tracks)]
@@ -137,6 +147,13 @@ class Recorder(Callback):
         self._tell(module)
         self._progress(epoch)
         trainer.should_stop = all(track.done for track in self.tracks)
+
+    def _losses_of_all(self, data: TensorDataModule) -> Tensor:
+        """Return the losses of the epoch's samples in the order of one device: (K, samples)."""
+        own = torch.cat(self._losses, 1)
+        if self.share.ranks == 1:
+            return own
+        return self.share.assemble(own, _batch_sizes(len(data.order(1)), data.batch_size))
 
     def _find_diverged(self, losses: Tensor, penalties: Tensor, finite: Tensor) -> None:
         """Mark cells with a non-finite loss or penalty in this epoch, or weight at its end."""
@@ -157,7 +174,7 @@ class Recorder(Callback):
         measured = zip(rates, fits, strict=True)
         rows = [{"epoch": epoch, "seconds": seconds, "lr": lr, **fit} for lr, fit in measured]
         live = [(track, row) for track, row in zip(self.tracks, rows, strict=True) if not track.done]
-        scores = evaluate([track for track, _ in live], self.splits)
+        scores = evaluate([track for track, _ in live], self.splits, self.share)
         for (track, row), score in zip(live, scores, strict=True):
             track.history.append({**row, **score, **probe(track)})
         self.seconds = (time.monotonic() - self._started) / len(self.tracks)
@@ -168,7 +185,18 @@ class Recorder(Callback):
         if isinstance(module, PackedModule):
             module.validation_losses = losses
         elif losses:
-            module.log("validation_loss", losses[0])
+            several = self.share.ranks > 1  # all have the same number: the largest of them, bit for bit
+            module.log(
+                "validation_loss", losses[0], sync_dist=several, reduce_fx="max" if several else "mean"
+            )
+
+
+def _weights(module: RecordedModule | PackedModule) -> Tensor:
+    """Return all that is trained, and what follows the data, as one tensor."""
+    if isinstance(module, PackedModule):
+        return module.stack.values
+    kept = [value.detach().flatten() for value in module.state_dict().values() if value.is_floating_point()]
+    return torch.cat(kept)
 
 
 def _first_bad_step(losses: Tensor, penalties: Tensor, batch_size: int) -> int:
@@ -184,8 +212,15 @@ def _batch_sizes(samples: int, batch_size: int) -> list[int]:
 
 
 @torch.no_grad()
-def evaluate(tracks: Sequence[Track], splits: Sequence[str] = SPLITS) -> list[dict[str, float]]:
+def evaluate(
+    tracks: Sequence[Track], splits: Sequence[str] = SPLITS, share: Share | None = None
+) -> list[dict[str, float]]:
     """Score every track on its training subset, validation and test data, in eval mode.
+
+    Args:
+        tracks: what is scored.
+        splits: what it is scored on.
+        share: what this process has a part in; every process gets the scores of all samples.
 
     Returns:
         For each track `<split>_loss` and `<split>_accuracy`, or `_mse` and `_r2`, as floats.
@@ -198,7 +233,7 @@ def evaluate(tracks: Sequence[Track], splits: Sequence[str] = SPLITS) -> list[di
         for k, track in enumerate(tracks):
             groups.setdefault(_same_samples(track.data, split), []).append(k)
         for members in groups.values():
-            totals = _tallies([tracks[k] for k in members], split)
+            totals = _tallies([tracks[k] for k in members], split, share or Share())
             for k, total in zip(members, totals.tolist(), strict=True):
                 scores = summarize(tracks[k].module.task, total)
                 results[k].update({f"{split}_{name}": value for name, value in scores.items()})
@@ -219,21 +254,32 @@ def _same_samples(data: TensorDataModule, split: str) -> int:
     return id(data.test.inputs) if official else id(data)
 
 
-def _tallies(tracks: Sequence[Track], split: str) -> Tensor:
-    """Sum up the split, which the tracks share, chunk by chunk: (tracks, fields), see `tally`."""
+def _tallies(tracks: Sequence[Track], split: str, share: Share) -> Tensor:
+    """Sum up the split, which the tracks share, chunk by chunk: (tracks, fields), see `tally`.
+
+    Processes take the chunks in turn and sum up in the order of the chunks, so that no bit depends on how
+    many they are.
+    """
     data, task = tracks[0].data, tracks[0].module.task
     part = getattr(data, split)
     indices = training_subset(data) if split == "train" else part.indices
-    total = torch.zeros(len(tracks), len(FIELDS), dtype=torch.float64)
+    chunks = indices.split(EVALUATION_ROWS)
+    totals = torch.zeros(len(chunks), len(tracks), len(FIELDS), dtype=torch.float64, device=indices.device)
     modules = [cast("ScoredModule", track.module) for track in tracks]
     with _evaluating(modules):
-        for chunk in indices.split(EVALUATION_ROWS):
+        for place in range(share.rank, len(chunks), share.ranks):
+            chunk = chunks[place]
             inputs = data.float_inputs(part.inputs.index_select(0, chunk))
             targets = part.targets.index_select(0, chunk)
             outputs = torch.cat([module(inputs) for module in modules])
             repeated = targets.repeat(len(tracks), *[1] * (targets.dim() - 1))
             losses = modules[0].losses(outputs, repeated)
-            total += tally(task, outputs, repeated, losses, members=len(tracks))
+            totals[place] = tally(task, outputs, repeated, losses, members=len(tracks))
+    total = torch.zeros_like(totals[0])
+    for part in share.add_up(totals):
+        total += part
+    if total[0, 0] != len(indices):
+        raise RuntimeError(f"{split}: expected {len(indices)} scored samples, got {int(total[0, 0])}.")
     return total
 
 

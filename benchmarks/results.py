@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from recipebench.benchmarks.agenda import Agenda, Planned, agenda
 from recipebench.benchmarks.cells import Cell
-from recipebench.benchmarks.combinations import CATALOGS
-from recipebench.benchmarks.devices import unavailable
+from recipebench.benchmarks.combinations import CATALOGS, Settings
+from recipebench.benchmarks.devices import why_not
 from recipebench.benchmarks.records import (
     ALL_METRICS,
     AT_BEST,
@@ -99,6 +99,8 @@ def collect(suite: Suite, store: Store, plan: Agenda | None = None) -> Results:
         records = frame if found.empty else pd.concat([found, frame], ignore_index=True)
     records = records.set_index("cell_id").loc[[row.id for row in plan.planned]].reset_index()
     records = records.drop(columns=[name for name in KEPT_BACK if name in records])
+    if "precision" in records:  # it is written down only where it is not the usual one
+        records["precision"] = records["precision"].fillna(Settings.precision)
     records.insert(1, "suite", suite.name)
     if suite.tuned():
         records = pd.concat([records, _places(plan)], axis=1)
@@ -133,7 +135,7 @@ def _with_scores(history: pd.DataFrame, planned: Sequence[Cell]) -> pd.DataFrame
 
 
 def _why_missing(cell: Cell) -> str:
-    return unavailable(cell.device) or "not trained yet"
+    return why_not(cell) or "not trained yet"
 
 
 _RECIPE = tuple(CATALOGS)
@@ -146,6 +148,7 @@ _RUN = (
     "label_noise",
     "last_batch",
     "sampling",
+    "precision",
     "device",
     "seed",
     *PLACES,

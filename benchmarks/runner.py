@@ -13,7 +13,7 @@ from recipebench.benchmarks import gpus
 from recipebench.benchmarks import packs as packing
 from recipebench.benchmarks.agenda import Agenda, agenda
 from recipebench.benchmarks.cells import Cell
-from recipebench.benchmarks.devices import unavailable
+from recipebench.benchmarks.devices import unavailable, why_not
 from recipebench.benchmarks.environment import build, describe, usable_cores
 from recipebench.benchmarks.executor import Event, Executor, LocalExecutor
 from recipebench.benchmarks.packs import Pack
@@ -74,6 +74,11 @@ class Options:
                 raise RequestError(f"{name}: expected a whole number of at least 1, got {value!r:.80}.")
 
     @property
+    def here(self) -> bool:
+        """Whether packs are trained on this machine, on the devices that it has."""
+        return self.executor == "local"
+
+    @property
     def processes(self) -> int:
         """Worker processes: as asked for, or one a core that this process may use."""
         return self.workers or usable_cores()
@@ -129,10 +134,11 @@ def select(suite: Suite, store: Store, options: Options, *, fetch: bool = True) 
     """
     plan, cached = agenda(suite, store), store.cached()
     todo = [cell for cell in plan.cells if cell.id not in cached]
-    devices = {device: unavailable(device) for device in dict.fromkeys(cell.device for cell in todo)}
-    left_out = {name: why for name, why in devices.items() if why and options.skip_unavailable}
+    reasons = {cell.id: why_not(cell, here=options.here) for cell in todo}
+    obstacles = {_obstacle_of(c, options): why for c in todo if (why := reasons[c.id])}
+    left_out = obstacles if options.skip_unavailable else {}
     if fetch:
-        left_out |= _fetch([cell for cell in todo if devices[cell.device] is None], options)
+        left_out |= _fetch([cell for cell in todo if reasons[cell.id] is None], options)
     kept = _without(plan, left_out, cached)
     if not kept.planned:
         raise RequestError(f"Nothing is left to train: {' '.join(left_out.values())}")
@@ -146,8 +152,17 @@ def _without(plan: Agenda, left_out: Mapping[str, str], cached: Mapping[str, str
 
 
 def _needs(cell: Cell) -> set[str]:
-    """Return the names of the data sets and the device that a cell needs."""
-    return {*(choice.name for choice in cell.sources), cell.device}
+    """Return the names of the data sets, the device, and the model on this device that a cell needs."""
+    return {*(choice.name for choice in cell.sources), cell.device, _pair(cell)}
+
+
+def _obstacle_of(cell: Cell, options: Options) -> str:
+    """Name what keeps a cell from being trained: its device, or its model on this device."""
+    return cell.device if options.here and unavailable(cell.device) else _pair(cell)
+
+
+def _pair(cell: Cell) -> str:
+    return f"{cell.model.name} on {cell.device}"
 
 
 def _fetch(cells: Sequence[Cell], options: Options) -> dict[str, str]:
@@ -192,7 +207,7 @@ def packs_to_come(plan: Plan, options: Options) -> tuple[Pack, ...]:
 
 def _packed(cells: Sequence[Cell], options: Options, *, ask_why_alone: bool = False) -> tuple[Pack, ...]:
     """Group the cells that can be trained here into packs."""
-    todo = [cell for cell in cells if unavailable(cell.device) is None]
+    todo = [cell for cell in cells if why_not(cell, here=options.here) is None]
     obstacles = _obstacles(todo) if ask_why_alone else {}
     return tuple(packing.plan(todo, options.pack_size, workers=options.processes, obstacles=obstacles))
 

@@ -30,7 +30,7 @@ _RECORD_HEAD = (
 )
 _RECORD_TEXT = (
     *_RECORD_HEAD,
-    *("inputs", "last_batch", "sampling", "device", "status", "reason", "torch", "cpu"),
+    *("inputs", "last_batch", "sampling", "precision", "device", "status", "reason", "torch", "cpu"),
 )
 _RECORD_FACTS = (
     *("batch_size", "epochs", "inputs", "device", "seed", "status", "reason", "parameters", "steps"),

@@ -23,6 +23,7 @@ from recipebench.benchmarks import suite_checks as checks
 from recipebench.benchmarks import suite_schema as schemas
 from recipebench.benchmarks.combinations import (
     CATALOGS,
+    ON_GPUS_ONLY,
     SETTINGS,
     Axes,
     Block,
@@ -30,6 +31,7 @@ from recipebench.benchmarks.combinations import (
     LastBatch,
     LevelSpec,
     MisplacedError,
+    Precision,
     Sampling,
     Settings,
 )
@@ -82,6 +84,7 @@ class DataProtocol(_Strict):
     label_noise: Annotated[float, _By(checks.check_label_noise, schemas.label_noise)] = Settings.label_noise
     last_batch: Annotated[LastBatch, _By(checks.check_last_batch, schemas.last_batch)] = Settings.last_batch
     sampling: Annotated[Sampling, _By(checks.check_sampling, schemas.sampling)] = Settings.sampling
+    precision: Annotated[Precision, _By(checks.check_precision, schemas.precision)] = Settings.precision
 
     def given(self) -> dict[str, Any]:
         """Return the settings that the suite names itself."""
@@ -159,6 +162,7 @@ class Suite(_Strict):
         self._check_data_names()
         self._check_endpoint()
         check_plan(self)
+        self._check_precision()
         self._check_tuning()
         return self
 
@@ -238,6 +242,7 @@ class Suite(_Strict):
         changed = self.model_copy(update=update)
         try:
             changed._check_seeds_apart()
+            changed._check_precision()
         except MisplacedError as error:
             raise RequestError(f"{'.'.join(map(str, error.path))}: {error}") from None
         return changed
@@ -268,6 +273,18 @@ class Suite(_Strict):
         for path in places:
             if path[-1] not in known:
                 raise MisplacedError(path, unknown("data of this suite", path[-1], known))
+
+    def _check_precision(self) -> None:
+        """Refuse numbers that a planned device does not compute with."""
+        others = [device for device in self.device if not device.startswith("gpu")]
+        places = [((*b.place("precision"),), b.axes.get("precision", ())) for b in self.blocks()]
+        places += [((*place, "precision"), (part.precision,)) for place, part in self._protocols()]
+        for path, values in places:
+            for value in values if others else ():
+                if value in ON_GPUS_ONLY:
+                    raise MisplacedError(
+                        path, f"expected {value} with device: gpu only, got it with {', '.join(others)}."
+                    )
 
     def _check_tuning(self) -> None:
         """Refuse what makes a comparison unfair: unequal efforts, several spaces of a level, shared seeds."""

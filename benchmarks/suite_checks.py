@@ -17,6 +17,7 @@ from recipebench.benchmarks.combinations import (
     LastBatch,
     LevelSpec,
     MisplacedError,
+    Precision,
     Sampling,
     at,
 )
@@ -84,6 +85,12 @@ def check_last_batch(value: object) -> LastBatch:
 def check_sampling(value: object) -> Sampling:
     """Check how an epoch draws its samples."""
     found: Sampling = _one_of("sampling", value, get_args(Sampling))
+    return found
+
+
+def check_precision(value: object) -> Precision:
+    """Check what numbers are computed with."""
+    found: Precision = _one_of("precision", value, get_args(Precision))
     return found
 
 
@@ -233,6 +240,7 @@ _SETTING_CHECKS: dict[str, Callable[[object], object]] = {
     "label_noise": check_label_noise,
     "last_batch": check_last_batch,
     "sampling": check_sampling,
+    "precision": check_precision,
 }
 
 

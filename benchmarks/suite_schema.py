@@ -6,7 +6,15 @@ import math
 from typing import Any, get_args
 
 from recipebench.benchmarks import search
-from recipebench.benchmarks.combinations import CATALOGS, PROBES, SETTINGS, Inputs, LastBatch, Sampling
+from recipebench.benchmarks.combinations import (
+    CATALOGS,
+    PROBES,
+    SETTINGS,
+    Inputs,
+    LastBatch,
+    Precision,
+    Sampling,
+)
 from recipebench.benchmarks.ranges import MAX_TRIALS, METHODS
 from recipebench.benchmarks.suite_checks import (
     ENDPOINTS,
@@ -95,6 +103,11 @@ def sampling() -> dict[str, Any]:
     return {"enum": list(get_args(Sampling))}
 
 
+def precision() -> dict[str, Any]:
+    """Describe `precision`."""
+    return {"enum": list(get_args(Precision))}
+
+
 def probes() -> dict[str, Any]:
     """Describe `probes`."""
     return _list({"enum": list(PROBES)})
@@ -146,6 +159,7 @@ _SETTINGS = {
     "label_noise": label_noise,
     "last_batch": last_batch,
     "sampling": sampling,
+    "precision": precision,
 }
 
 

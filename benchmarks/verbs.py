@@ -22,7 +22,7 @@ from recipebench.benchmarks import environment, executor, runner
 from recipebench.benchmarks.agenda import agenda
 from recipebench.benchmarks.cells import expand
 from recipebench.benchmarks.combinations import RECIPE
-from recipebench.benchmarks.devices import unavailable
+from recipebench.benchmarks.devices import unavailable, why_not
 from recipebench.benchmarks.endpoints import endpoint_of
 from recipebench.benchmarks.packs import Pack
 from recipebench.benchmarks.progress import ProgressView
@@ -549,7 +549,7 @@ def verify(
     suite, store = load_suite(source), existing_store(path)
     done = store.cached()
     planned = agenda(suite, store).cells
-    cells = [cell for cell in planned if cell.id in done and unavailable(cell.device) is None]
+    cells = [cell for cell in planned if cell.id in done and why_not(cell) is None]
     if not cells:
         raise RequestError(f"The store {path} has no finished cell of {suite.name} that can be trained here.")
     chosen = random.Random(0).sample(cells, _sample_size(sample, len(cells)))

@@ -2,8 +2,9 @@
 
 Run as `python -m recipebench.benchmarks.worker`; the executor starts it. Lines on standard input are
 requests: `{cells, data_dir, plugins}`, with `rows: true` where each epoch's rows are wanted as it ends,
-and `weights: {at, out}` where the weights of the one cell are. Plug-ins come with their SHA-256: one
-that has changed since the run began is refused.
+and `weights: {at, out}` where the weights of the one cell are wanted, or `share: {rank, ranks, meeting}`
+where it is to train with others. Plug-ins come with their SHA-256: one that has changed since the run
+began is refused.
 Messages go to the descriptor that was standard output, which nothing else can write to.
 When standard input closes, because the parent is gone, the process ends at once.
 """
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
     from recipebench.benchmarks.training import Histories
 
 Send = Callable[[dict[str, Any]], None]
+
+OUT_OF_MEMORY = ("DefaultCPUAllocator", "CUDA out of memory")
+"""How torch words it."""
+
+EX_LOST = 71
+"""How a worker ends that has lost a process it trained with."""
 
 
 def main() -> None:
@@ -69,6 +76,7 @@ def _sender() -> Send:
 def _serve(request: dict[str, Any], send: Send) -> None:
     from recipebench import plugins
     from recipebench.benchmarks.cells import Cell
+    from recipebench.benchmarks.crew import LostRankError
 
     try:
         for plugin in request.get("plugins", []):
@@ -77,14 +85,27 @@ def _serve(request: dict[str, Any], send: Send) -> None:
         data_dir = Path(request["data_dir"]) if request["data_dir"] else None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if weights := request.get("weights"):
+            if place := request.get("share"):
+                answer = _serve_share(place, cells, data_dir, send)
+            elif weights := request.get("weights"):
                 answer = _export(cells[0], data_dir, **weights)
             else:
                 answer = measure(cells, data_dir, send, rows=request.get("rows", False))
+    except LostRankError as error:  # as if this process had died too: the executor starts another
+        print(f"LostRankError: {error}", file=sys.stderr, flush=True)
+        os._exit(EX_LOST)
     except Exception as error:  # whatever a recipe raises becomes a row that says so
         send({"kind": "error", "reason": _reason(error), "traceback": traceback.format_exc()})
     else:
         send({"kind": "done", **answer})
+
+
+def _serve_share(
+    place: dict[str, Any], cells: Sequence[Cell], data_dir: Path | None, send: Send
+) -> dict[str, Any]:
+    from recipebench.benchmarks import crew
+
+    return crew.serve(place, cells, data_dir, send)
 
 
 def _export(cell: Cell, data_dir: Path | None, *, at: str, out: str) -> dict[str, Any]:
@@ -160,7 +181,7 @@ class _Teller:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
+    if isinstance(error, MemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY):
         return "out of memory"
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__

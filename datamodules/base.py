@@ -97,6 +97,7 @@ class TensorDataModule(RecordedDataModule):
         self.sampling = one_of("sampling", sampling, SAMPLINGS, self.name)
         self.augmentation = augmentation_of(augmentation, self.facts, self.name)
         self._splits: dict[str, Split] = {}
+        self._kind = torch.float32
         self._moments: tuple[Tensor, Tensor] | None = None
 
     @property
@@ -141,6 +142,31 @@ class TensorDataModule(RecordedDataModule):
         if not self._splits:
             self._splits = self._divide(*self.load())
 
+    def place(
+        self, kind: torch.dtype, device: torch.device, moved: dict[Tensor, Tensor] | None = None
+    ) -> None:
+        """Compute with other numbers from now on, and keep all samples on a device.
+
+        Args:
+            kind: of inputs, which are rounded to float32 before, and of targets that are no classes.
+            device: where samples lie and batches are gathered.
+            moved: what is there already, by its source; data modules that are placed with the same one share
+                what they shared before.
+        """
+        moved = {} if moved is None else moved
+        self._kind = kind
+        if not self.inputs_are_shared:
+            mean, std = self._feature_moments()
+            self._moments = mean.to(device), std.to(device)
+        for name, split in self._splits.items():
+            if split.inputs not in moved:
+                moved[split.inputs] = split.inputs.to(device)
+            if split.targets not in moved:
+                wanted = kind if split.targets.is_floating_point() else split.targets.dtype
+                moved[split.targets] = split.targets.to(device, wanted)
+            indices = split.indices.to(device)
+            self._splits[name] = Split(moved[split.inputs], moved[split.targets], indices)
+
     def float_inputs(self, raw: Tensor) -> Tensor:
         """Turn raw inputs into what a model takes; `raw` itself is left alone.
 
@@ -153,18 +179,19 @@ class TensorDataModule(RecordedDataModule):
             raw: (batch, ...) as in `Split.inputs`, any number of samples.
 
         Returns:
-            float32 of the same shape, the same bits for a sample in whatever batch it comes.
+            float32 (or what `place` has said) of the same shape, the same bits for a sample in whatever batch
+            it comes.
 
         References:
             Ng, Improving Deep Neural Networks, 1.9 (normalize the test set with the training numbers).
         """
         x = raw.to(torch.float32, copy=True).div_(self.facts.scale)
-        if self.inputs == "unit":
-            return x
-        if not self.facts.per_feature:
-            return x.sub_(self.facts.mean).div_(self.facts.std)
-        mean, std = self._feature_moments()
-        return x.sub_(mean.to(x.device)).div_(std.to(x.device))
+        if self.inputs == "standardized" and not self.facts.per_feature:
+            x.sub_(self.facts.mean).div_(self.facts.std)
+        elif self.inputs == "standardized":
+            mean, std = self._feature_moments()
+            x.sub_(mean.to(x.device)).div_(std.to(x.device))
+        return x.to(self._kind)
 
     def order(self, epoch: int) -> Tensor:
         """Return the training samples in the order of an epoch, cut or completed as `last_batch` says.

@@ -95,6 +95,22 @@ def responds_to(level: Level, factor: str) -> bool:
     return not isinstance(level, ModelLevel) or factor in level.factors
 
 
+def one_device_only(level: Level) -> str | None:
+    """Say why a model cannot be spread over several devices, or return None; None for a `Level` of a plug-in.
+
+    Example:
+        >>> one_device_only(MODELS["mlp"]) is None, one_device_only(MODELS["mlp_scratch"])
+        (True, 'its step is written out for one')
+    """
+    if not isinstance(level, ModelLevel) or {"optimizer", "regularizer"} <= set(level.factors):
+        return None
+    if not {"classification", "regression"} & set(level.tasks):
+        return "what it learns from is no batch of samples that could be shared out"
+    if "optimizer" in level.factors:
+        return "its step is written out for one"
+    return "it is not trained by the gradients of batches"
+
+
 def has_hidden_layers(level: Level) -> bool:
     """Whether dropout or batch norm has a place in a model; a plain `Level` of a plug-in says yes."""
     return not isinstance(level, ModelLevel) or level.hidden_layers

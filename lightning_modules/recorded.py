@@ -29,7 +29,7 @@ class RecordedModule(LightningModule):
     def finite(self) -> Tensor:
         """Return whether all parameters are finite, (1,) bool; a pack returns one value a member."""
         checks = [torch.isfinite(p).all() for p in self.parameters()]
-        return torch.stack([*checks, torch.tensor(True)]).all().unsqueeze(0)
+        return torch.stack([*checks, torch.tensor(True, device=self.device)]).all().unsqueeze(0)
 
     def count_parameters(self) -> int:
         """Count the numbers that are learned."""

@@ -121,7 +121,7 @@ class SupervisedModule(SteppedModule, ScoredModule):
         """Return the penalty on the weights (0 where the regularizer has none); biases go free."""
         term = regularizers.PENALTIES.get(self.regularizer.name)
         if term is None:
-            return torch.zeros(())
+            return torch.zeros((), device=self.device)
         return term(self.weights(), **self.regularizer.parameters)
 
     def weights(self) -> list[Tensor]:

@@ -11,7 +11,8 @@ from recipebench.reports.suite_info import Endpoint
 NO_VALUE = "\N{EN DASH}"
 NO_RANKING = "not a ranking"
 SETTINGS = (
-    *("batch_size", "epochs", "inputs", "train_samples", "label_noise", "last_batch", "sampling", "device"),
+    *("batch_size", "epochs", "inputs", "train_samples", "label_noise", "last_batch", "sampling"),
+    *("precision", "device"),
 )
 """Parts of the protocol: levels that say nothing without the name of their factor."""
 

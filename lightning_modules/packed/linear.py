@@ -39,7 +39,7 @@ class PackedLinear(PackedLayer):
         self._x = x
         if isinstance(x, Tensor) and self._stacks(x):
             return torch.baddbmm(self.bias.unsqueeze(1), x, self.weight.transpose(1, 2))
-        y = torch.empty(len(x), x[0].shape[0], self._outputs)
+        y = x[0].new_empty(len(x), x[0].shape[0], self._outputs)
         each = y.unbind()
         for k in _neighbors(x):
             torch.addmm(self._biases[k], x[k], self._weights[k].t(), out=each[k])
@@ -58,7 +58,7 @@ class PackedLinear(PackedLayer):
 
     def _input_grads(self, grad: Tensor) -> Tensor:
         rows = grad.shape[1]
-        result = torch.empty(len(grad), rows, self._inputs)
+        result = grad.new_empty(len(grad), rows, self._inputs)
         for out, g, weight in zip(result.unbind(), grad.unbind(), self._weights, strict=True):
             if rows == self._inputs == 1:  # autograd takes a single number for a column: product transposed
                 torch.mm(weight.t(), g.t(), out=out)
@@ -67,7 +67,9 @@ class PackedLinear(PackedLayer):
         return result
 
     def _stacks(self, x: Tensor) -> bool:
-        return products_are_exact(len(x), x.shape[1], self._inputs, self._outputs)
+        if x.device.type != "cpu":  # bits are promised on processors alone
+            return True
+        return products_are_exact(len(x), x.shape[1], self._inputs, self._outputs, x.dtype)
 
 
 def _neighbors(x: Inputs) -> list[int]:
@@ -76,7 +78,9 @@ def _neighbors(x: Inputs) -> list[int]:
 
 
 @cache
-def products_are_exact(members: int, rows: int, inputs: int, outputs: int) -> bool:
+def products_are_exact(
+    members: int, rows: int, inputs: int, outputs: int, dtype: torch.dtype = torch.float32
+) -> bool:
     """Whether batched products of this shape carry the bits of single ones, tried out on this machine.
 
     The forward product, the weights' gradient and the inputs' gradient are computed both ways on
@@ -87,14 +91,15 @@ def products_are_exact(members: int, rows: int, inputs: int, outputs: int) -> bo
         rows: samples in a batch.
         inputs: features in.
         outputs: features out.
+        dtype: of all numbers.
     """
     if min(rows, inputs, outputs) < 2 or rows * inputs * outputs < 400:
         return False
     g = torch.Generator().manual_seed(0)
-    x = torch.randn(members, rows, inputs, generator=g)
-    w = torch.randn(members, outputs, inputs, generator=g)
-    b = torch.randn(members, outputs, generator=g)
-    d = torch.randn(members, rows, outputs, generator=g)
+    x = torch.randn(members, rows, inputs, generator=g, dtype=dtype)
+    w = torch.randn(members, outputs, inputs, generator=g, dtype=dtype)
+    b = torch.randn(members, outputs, generator=g, dtype=dtype)
+    d = torch.randn(members, rows, outputs, generator=g, dtype=dtype)
     forward = torch.baddbmm(b.unsqueeze(1), x, w.transpose(1, 2))
     pairs = [
         *zip(forward, map(F.linear, x, w, b), strict=True),
@@ -105,10 +110,11 @@ def products_are_exact(members: int, rows: int, inputs: int, outputs: int) -> bo
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
-    """Whether two float32 tensors are equal as integers: 0.0 and -0.0 differ, NaN equals itself.
+    """Whether two tensors are equal as integers: 0.0 and -0.0 differ, NaN equals itself.
 
     Example:
         >>> same_bits(torch.tensor([0.0]), torch.tensor([-0.0]))
         False
     """
-    return torch.equal(a.contiguous().view(torch.int32), b.contiguous().view(torch.int32))
+    kind = {4: torch.int32, 8: torch.int64}[a.element_size()]
+    return torch.equal(a.contiguous().view(kind), b.contiguous().view(kind))

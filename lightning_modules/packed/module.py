@@ -21,6 +21,7 @@ from recipebench.lightning_modules.packed.own_levels import (
     member_optimizers,
 )
 from recipebench.lightning_modules.packed.stack import ParameterStack
+from recipebench.lightning_modules.shares import Share
 from recipebench.lightning_modules.supervised import SupervisedModule
 
 
@@ -63,15 +64,17 @@ def _overrides(kind: type) -> list[str]:
 
 
 def _parameter_obstacle(module: SupervisedModule) -> str | None:
-    """Say what keeps the parameters from being rows of a stack, each one layer's own, trained, float32."""
+    """Say what keeps the parameters from being rows: each is to be one layer's own, trained, of one type."""
     parameters = [p for layer in module.network.children() for p in layer.parameters()]
     if len(parameters) != len(list(module.parameters())) or len({id(p) for p in parameters}) != len(
         parameters
     ):
         return "it has parameters that are shared, or belong to no layer"
+    if len(places := {(p.dtype, p.device) for p in parameters}) > 1:
+        return f"it has parameters of {' and '.join(sorted(f'{kind} on {where}' for kind, where in places))}"
     for p in parameters:
-        if p.dtype != torch.float32 or p.device.type != "cpu":
-            return f"it has parameters of {p.dtype} on {p.device}"
+        if p.dtype not in (torch.float32, torch.float64):
+            return f"it has parameters of {p.dtype}"
         if not p.requires_grad or p._backward_hooks or getattr(p, "_post_accumulate_grad_hooks", None):
             return "it has parameters that are frozen or have a hook"
     return None
@@ -88,12 +91,15 @@ class PackedModule(LightningModule):
         members: modules with equal networks; they may differ in initial draws, penalty, optimizer.
             Members with equal optimizers should follow each other.
         noise_seeds: the seed of each member's noise stream.
+        share: what of every batch this process gets; the gradients of all are added up before a step.
 
     Raises:
         ValueError: a member cannot be packed, or their networks differ.
     """
 
-    def __init__(self, members: Sequence[SupervisedModule], noise_seeds: Sequence[int]) -> None:
+    def __init__(
+        self, members: Sequence[SupervisedModule], noise_seeds: Sequence[int], share: Share | None = None
+    ) -> None:
         super().__init__()
         for member in members:
             if reason := obstacle(member):
@@ -102,6 +108,7 @@ class PackedModule(LightningModule):
             raise ValueError("Cannot be packed: the networks of the members differ.")
         self.automatic_optimization = False
         self.members = list(members)
+        self.share = share or Share()
         networks = [member.eval().network for member in members]
         self.stack = ParameterStack(networks, noise_seeds)
         self.layers = [
@@ -132,18 +139,19 @@ class PackedModule(LightningModule):
         """Return for each member whether all its parameters are finite: (K,) bool."""
         return torch.isfinite(self.stack.values).all(1)
 
-    def training_step(self, batch: Iterable[tuple[Inputs, Tensor]], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: Iterable[tuple[Inputs, Tensor, int]], batch_idx: int) -> dict[str, Tensor]:
         """Train on a block of batches; return losses (K, samples of the block) and penalties (steps, K)."""
-        losses, penalties = zip(*(self.step(inputs, targets) for inputs, targets in batch), strict=True)
+        losses, penalties = zip(*(self.step(*each) for each in batch), strict=True)
         return {"losses": torch.cat(losses, dim=1), "penalties": torch.stack(penalties)}
 
     @torch.no_grad()
-    def step(self, inputs: Inputs, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, inputs: Inputs, targets: Tensor, samples: int | None = None) -> tuple[Tensor, Tensor]:
         """Train every member on one batch of its own.
 
         Args:
             inputs: (K, batch, ...) float32, or K tensors (batch, ...) of which some are the same.
             targets: (K, batch) int64 or (K, batch, 1) float32.
+            samples: of the whole batch, of which this process may have a part; None for those given.
 
         Returns:
             The losses of every sample, (K, batch), and the penalties, (K,), before the update.
@@ -151,28 +159,28 @@ class PackedModule(LightningModule):
         x = inputs
         for layer in self.layers:
             x = layer.forward(x)
-        losses, grad = self._losses(stacked(x), targets)
+        losses, grad = self._losses(stacked(x), targets, samples or targets.shape[1])
         for layer in reversed(self.layers[self._first_trained :]):
             grad = layer.backward(grad)
+        self.share.add_up(self.stack.grads)
         penalties = self._penalize()
         for part in self._slices:
             part.optimizer.step()
         return losses, penalties
 
-    def _losses(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def _losses(self, outputs: Tensor, targets: Tensor, samples: int) -> tuple[Tensor, Tensor]:
         """Return the losses, (K, batch), and the gradient of each member's mean loss by its outputs."""
-        rows = outputs.shape[1]
         if self.members[0].loss.name not in END_TO_END:
-            return member_losses(self.members, outputs, targets)
+            return member_losses(self.members, outputs, targets, samples)
         with torch.enable_grad():
             leaf = outputs.flatten(0, 1).detach().requires_grad_()
             losses = self.members[0].losses(leaf, targets.flatten(0, 1))
-        (grad,) = torch.autograd.grad(losses, leaf, torch.full_like(losses, 1 / rows))
-        return losses.detach().view(-1, rows), grad.view_as(outputs)
+        (grad,) = torch.autograd.grad(losses, leaf, torch.full_like(losses, 1 / samples))
+        return losses.detach().view(outputs.shape[:2]), grad.view_as(outputs)
 
     def _penalize(self) -> Tensor:
         """Add the penalties' gradients to the stack and return their values, (K,)."""
-        values = torch.zeros(len(self.members))
+        values = self.stack.values.new_zeros(len(self.members))
         for k in self._penalized:
             member = self.members[k]
             if member.regularizer.name not in regularizers.PENALTY_GRADIENTS:

@@ -216,13 +216,16 @@ def add_penalty_gradients(stack: ParameterStack, module: Any, place: int) -> Ten
     return value.detach()
 
 
-def member_losses(modules: Sequence[Any], outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def member_losses(
+    modules: Sequence[Any], outputs: Tensor, targets: Tensor, samples: int
+) -> tuple[Tensor, Tensor]:
     """Return the losses of every sample, and the gradient of each member's mean loss, batch by batch.
 
     Args:
         modules: the members, with `.losses(outputs, targets)`.
         outputs: (K, batch, out_features).
         targets: (K, batch) int64 or (K, batch, 1) float32.
+        samples: of the whole batch, over which the mean is taken; these may be a part of them.
 
     Returns:
         (K, batch), and a tensor like `outputs`.
@@ -233,6 +236,6 @@ def member_losses(modules: Sequence[Any], outputs: Tensor, targets: Tensor) -> t
         with torch.enable_grad():
             leaf = o.detach().clone().requires_grad_()
             found = module.losses(leaf, y)
-        gradients += torch.autograd.grad(found, leaf, torch.full_like(found, 1 / len(found)))
+        gradients += torch.autograd.grad(found, leaf, torch.full_like(found, 1 / samples))
         losses.append(found.detach())
     return torch.stack(losses), torch.stack(gradients)

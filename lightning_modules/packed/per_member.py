@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from recipebench.lightning_modules.packed.base import Inputs, PackedLayer, pack_layer, stacked
 from recipebench.lightning_modules.packed.stack import ParameterStack
+from recipebench.lightning_modules.synchronized_norm import SynchronizedBatchNorm
 
 
 @pack_layer.register(nn.PReLU)
 @pack_layer.register(nn.BatchNorm1d)
+@pack_layer.register(SynchronizedBatchNorm)
 class PerMember(PackedLayer):
     """K plain layers, one after the other, with autograd: for layers whose sums are not grouped alike."""
 

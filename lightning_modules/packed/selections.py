@@ -36,7 +36,7 @@ class PackedFlatten(PackedLayer):
         return [flat[id(member)] for member in x]
 
     def backward(self, grad: Tensor) -> Tensor:
-        return grad.view(-1, *self._shape)
+        return grad.view(len(grad), *self._shape)
 
 
 @pack_layer.register(Maxout)

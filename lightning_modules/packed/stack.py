@@ -18,12 +18,12 @@ class ParameterStack:
     compared as if each lived alone, and every element-wise optimizer step is one call for all.
 
     Args:
-        modules: K modules with equal parameter names and shapes, float32.
+        modules: K modules with equal parameter names and shapes, of one type of numbers, on one device.
         noise_seeds: the seed of each module's noise stream.
 
     Attributes:
-        values: (K, size) float32, the parameters, gaps filled with zeros.
-        grads: (K, size) float32, their gradients, zero in the gaps.
+        values: (K, size), the parameters, gaps filled with zeros; of the modules' type, on their device.
+        grads: (K, size), their gradients, zero in the gaps.
         generators: K generators, one noise stream for all layers of a module, consumed in forward order.
     """
 
@@ -34,9 +34,11 @@ class ParameterStack:
         for name, shape in self.shapes.items():
             self._offsets[name] = size
             size += -(-shape.numel() // ALIGNMENT) * ALIGNMENT
-        self.values = torch.zeros(len(modules), size)
+        like = next(modules[0].parameters(), torch.empty(0))
+        self.values = like.data.new_zeros(len(modules), size)
         self.grads = torch.zeros_like(self.values)
-        self.generators = [torch.Generator().manual_seed(seed) for seed in noise_seeds]
+        device = self.values.device
+        self.generators = [torch.Generator(device).manual_seed(seed) for seed in noise_seeds]
         for row, module in enumerate(modules):
             self._adopt(row, module)
 

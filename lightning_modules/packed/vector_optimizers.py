@@ -1,9 +1,9 @@
 """Optimizers that step many members at once, each at a rate, and with other hyper-parameters, of its own.
 
 Where a stock optimizer takes a Python number these take a column with a number for every row. Torch rounds
-such a number to float32 before it computes; a column holds what it would round to. All that is computed
-from numbers alone is computed in Python, as the stock code has it, and what is left are the stock
-expressions, rounded at the same places: the bits are the same.
+such a number to the type of the weights before it computes; a column holds what it would round to. All
+that is computed from numbers alone is computed in Python, as the stock code has it, and what is left are
+the stock expressions, rounded at the same places: the bits are the same.
 """
 
 from __future__ import annotations
@@ -19,9 +19,6 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from recipebench.lightning_modules.optimizers import AveragedMomentum, VelocityMomentum
-
-LARGEST = torch.finfo(torch.float32).max
-"""The largest number by which torch multiplies float32 tensors; what is not finite it takes."""
 
 Columns = dict[str, Tensor]
 """Numbers for some rows, (rows, 1) each, by name or formula."""
@@ -48,6 +45,7 @@ class VectorOptimizer(Optimizer):
 
     def __init__(self, groups: Sequence[dict[str, Any]], chunks: Sequence[Parameter]) -> None:
         super().__init__(groups, {})
+        self._kind, self._device = chunks[0].dtype, chunks[0].device
         self._rows = torch.tensor([sum(map(len, group["params"])) for group in groups])
         self._shared = bool((self._rows > 1).any())
         self._whole: Columns = {}
@@ -66,7 +64,7 @@ class VectorOptimizer(Optimizer):
             What `closure` returns, or None.
 
         Raises:
-            RuntimeError: a number is too large for float32, as from stock optimizers.
+            RuntimeError: a number is too large for the type of the weights, as from stock optimizers.
         """
         with torch.enable_grad():
             loss = closure() if closure else None
@@ -106,9 +104,11 @@ class VectorOptimizer(Optimizer):
             name: what `move` calls it.
             values: a number for each group.
         """
-        if max(map(abs, values)) > LARGEST and any(LARGEST < abs(value) < math.inf for value in values):
-            raise RuntimeError(f"{name}: expected numbers that fit in float32, got {list(values)}.")
-        self._share_out(name, torch.tensor(values, dtype=torch.float32))
+        kind, largest = self._kind, torch.finfo(self._kind).max
+        if max(map(abs, values)) > largest and any(largest < abs(value) < math.inf for value in values):
+            fits = str(kind).removeprefix("torch.")
+            raise RuntimeError(f"{name}: expected numbers that fit in {fits}, got {list(values)}.")
+        self._share_out(name, torch.tensor(values, dtype=kind))
 
     def set_switch(self, name: str) -> None:
         """Set the column of an option that does nothing, not even 0 * inf, in groups that have it at 0."""
@@ -125,7 +125,7 @@ class VectorOptimizer(Optimizer):
         if name in self._whole:
             self._whole[name].copy_(column)
             return
-        self._whole[name] = column
+        column = self._whole[name] = column.to(self._device)
         parts = column.split([len(w) for w, _, _ in self._chunks])
         for (_, columns, _), part in zip(self._chunks, parts, strict=True):
             columns[name] = part

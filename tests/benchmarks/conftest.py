@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import recipebench as rb
-from recipebench.benchmarks import cli, executor
+from recipebench.benchmarks import cli, devices, executor
 from recipebench.benchmarks.cells import Cell, expand
 from recipebench.benchmarks.suite import load_suite
 
@@ -28,6 +28,12 @@ EXAMPLE: dict[str, Any] = {
     "seeds": 1,
     "protocol": {"epochs": 5, "batch_size": 64},
 }
+
+
+@pytest.fixture(autouse=True)
+def no_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plan as on a machine without graphics processors, wherever the tests run."""
+    monkeypatch.setattr(devices, "_gpus", lambda: ())
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,7 @@ CHANGES: list[dict[str, Any]] = [
     {"train_samples": 500},
     {"label_noise": 0.2},
     {"last_batch": "drop"},
+    {"precision": "64-true"},
     {"sampling": "replacement"},
     {"probes": ("gradients",)},
 ]

@@ -106,7 +106,9 @@ def test_a_device_that_is_not_here_gives_missing_rows(
     assert "small: 4 cells planned, 0 in the store, 0 to train, 4 not possible here." in outcome.out
     assert "planned 4 = ok 0 + diverged 0 + failed 0 + missing 4" in outcome.out
     records = rb.load("runs", load_suite(suite_file(tmp_path)).replaced(device="gpu")).records
-    assert set(records["reason"]) == {"device gpu is not available: this version trains on cpu only"}
+    assert set(records["reason"]) == {
+        "device gpu is not available: no graphics processor is found here (nvidia-smi lists none)"
+    }
     assert "device gpu is not available" in Path("report/records.csv").read_text()
 
 
@@ -120,7 +122,7 @@ def test_skip_unavailable_leaves_out_and_says_so(
 
     assert outcome.code == 0
     assert outcome.out.splitlines()[0] == (
-        "Left out: device gpu is not available: this version trains on cpu only"
+        "Left out: device gpu is not available: no graphics processor is found here (nvidia-smi lists none)"
     )
     assert CLOSING in outcome.out
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from recipebench.benchmarks import devices
 from recipebench.benchmarks.results import closing_line, collect
 from recipebench.benchmarks.store import Store
 from recipebench.benchmarks.suite import load_suite
@@ -25,14 +26,17 @@ def test_cells_that_were_never_trained_are_missing(trained: Any) -> None:
     assert set(results.history["cell_id"]) <= {cell.id for cell in trained.cells}
 
 
-def test_cells_of_a_device_that_is_not_here_are_missing_with_the_reason(trained: Any) -> None:
+def test_cells_of_a_device_that_is_not_here_are_missing_with_the_reason(
+    trained: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "_gpus", lambda: ("one",))
     suite = load_suite({**trained.suite, "device": "gpu:2"})
 
     results = collect(suite, Store(trained.store))
 
     assert set(results.records["status"]) == {"missing"}
     assert set(results.records["reason"]) == {
-        "device gpu:2 is not available: this version trains on cpu only"
+        "device gpu:2 is not available: 1 of 2 graphics processors are found here"
     }
 
 

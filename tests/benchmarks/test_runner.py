@@ -135,7 +135,7 @@ def test_what_cannot_be_had_is_left_out_when_asked(no_mnist: None, tmp_path: Pat
 
     assert [(cell.data.name, cell.device) for cell in plan.cells] == [("digits", "cpu")]
     gpu, mnist = plan.left_out.values()
-    assert gpu == "device gpu is not available: this version trains on cpu only"
+    assert gpu == "device gpu is not available: no graphics processor is found here (nvidia-smi lists none)"
     assert mnist.startswith("MNIST/raw/train-images-idx3-ubyte.gz is missing.")
 
 

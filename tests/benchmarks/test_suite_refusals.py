@@ -322,6 +322,22 @@ BAD: dict[str, tuple[str, str]] = {
         "line 5: seeds[1]: expected a seed from 0 to 4,294,967,295, got true.",
     ),
     "unknown device": (HEAD + "device: cuda", f"line 5: device: {DEVICE} 'cuda'."),
+    "numbers of graphics processors": (
+        HEAD + "protocol: {precision: tf32}",
+        "line 5: protocol.precision: expected tf32 with device: gpu only, got it with cpu.",
+    ),
+    "numbers of graphics processors as a level": (
+        HEAD + "include: [{precision: [32-true, bf16-mixed]}]",
+        "expected bf16-mixed with device: gpu only, got it with cpu.",
+    ),
+    "numbers that nobody knows": (
+        HEAD + "protocol: {precision: 16-true}",
+        "line 5: protocol.precision: Unknown precision '16-true'. Known: 32-true, 64-true, bf16-mixed, tf32.",
+    ),
+    "numbers for a model that has its own": (
+        HEAD + "include: [{data: gates, model: perceptron, precision: 64-true}]",
+        "precision 64-true is for networks trained by gradient descent, not for model perceptron",
+    ),
     "zero devices": (HEAD + "device: gpu:0", f"line 5: device: {DEVICE} 'gpu:0'."),
     "device twice": (
         HEAD + "device: [cpu, cpu:1]",

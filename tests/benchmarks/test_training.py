@@ -63,6 +63,11 @@ SUITES: dict[str, dict[str, Any]] = {
     "noise": {"protocol": {"train_samples": 300, "label_noise": 0.2, "last_batch": "drop"}},
     "refill": {"protocol": {"last_batch": "refill", "sampling": "replacement"}},
     "augmented": {"augmentation": ["affine"]},
+    "float64": {"precision": ["64-true"], "regularizer": ["none", "l1", "weight_decay"]},
+    "rates_in_float64": {
+        "precision": ["64-true"],
+        "optimizer": [{name: {"lr": lr}} for name in STEPPED for lr in (0.002, 0.03)],
+    },
     "standardized": {"data": ["wine"], "protocol": {"inputs": "standardized"}},
     "probes": {"probes": ["gradients", "weights", "activations"]},
     "cnn": {"model": [{"cnn": {"channels": [3, 5], "kernel": 3, "padding": 1, "hidden": [7]}}]},
