@@ -12,14 +12,17 @@ from recipebench.benchmarks.suite_checks import (
     ENDPOINTS,
     MAX_BATCH_SIZE,
     MAX_EPOCHS,
+    MAX_NAME,
     MAX_SEED,
     MAX_SEEDS,
     MAX_WIDTH,
     SHARE,
     owner_of,
 )
+from recipebench.benchmarks.suite_claims import MAX_CLAIMS, TUNED
 from recipebench.datamodules.catalog import DATA
 from recipebench.levels import Level, Parameter
+from recipebench.reports.suite_info import KINDS, OF, SCOPES
 
 
 def name() -> dict[str, Any]:
@@ -119,6 +122,39 @@ def endpoint() -> dict[str, Any]:
 def smallest_effect() -> dict[str, Any]:
     """Describe `smallest_effect`."""
     return _object({name: {"type": "number", "minimum": 0} for name in DATA})
+
+
+def reference() -> dict[str, Any]:
+    """Describe `reference`."""
+    return smallest_effect()
+
+
+def claims() -> dict[str, Any]:
+    """Describe `claims`."""
+    side = _object({axis: _picked(axis) for axis in _axes() if axis != "data"}, minProperties=1)
+    keys = {
+        "better": side | {"maxProperties": 1},
+        "than": side | {"maxProperties": 1},
+        "where": _object({axis: _flexible(_picked(axis)) for axis in _axes() if axis != "data"}),
+        "data": data(),
+        "kind": {"enum": list(KINDS)},
+        "scope": {"enum": list(SCOPES)},
+        "of": {"enum": list(OF)},
+        "name": {"type": "string", "minLength": 1, "maxLength": MAX_NAME},
+    }
+    claim = _object(keys, required=["better", "than"])
+    return {"type": "array", "items": claim, "maxItems": MAX_CLAIMS}
+
+
+def _picked(axis: str) -> dict[str, Any]:
+    """Describe a level as a claim names it: `tuned` in place of a value that validation chooses."""
+    if axis not in CATALOGS:
+        return _axis(axis)
+    levels = {}
+    for name, level in CATALOGS[axis].items():
+        fields = {p.name: {"anyOf": [_type(p) | _range(p), {"const": TUNED}]} for p in level.parameters}
+        levels[name] = {"anyOf": [_object(fields), {"type": "null"}], "description": level.summary}
+    return {"anyOf": [{"enum": list(levels)}, _object(levels, minProperties=1, maxProperties=1)]}
 
 
 def time_to_target() -> dict[str, Any]:
