@@ -160,7 +160,7 @@ def _verdict(
     low, high = inference.interval(adjusted, level)
     found = 0 if reasons else code
     if found == 0 and not reasons:
-        reasons = (f"The interval of level {level:.4g} does not lie on one side.",)
+        reasons = (_NOT_ON_ONE_SIDE[claim.kind],)
     return Verdict(
         claim=claim,
         word=WORDS[found],
@@ -177,6 +177,12 @@ def _verdict(
         power=float(inference.power(claim.smallest, adjusted, level)),
         effects=effects(claim.blocks.differences),
     )
+
+
+_NOT_ON_ONE_SIDE = {
+    "greater": "The interval reaches to both sides of the smallest effect.",
+    "equivalent": "The interval lies neither inside nor outside of the smallest effect.",
+}
 
 
 def _estimate(claim: Claim, differences: Floats) -> Estimate:
