@@ -12,7 +12,7 @@ from recipebench.benchmarks.cells import Cell
 from recipebench.benchmarks.combinations import RECIPE, WITHOUT_SAMPLES
 from recipebench.benchmarks.endpoints import endpoint_of
 from recipebench.benchmarks.own_packing import packing_of
-from recipebench.benchmarks.results import Results
+from recipebench.benchmarks.results import Results, records_of
 from recipebench.benchmarks.store import Store
 from recipebench.benchmarks.store_files import disk_errors
 from recipebench.benchmarks.suite import Suite
@@ -44,6 +44,23 @@ def write_report(suite: Suite, plan: Agenda, results: Results, store: Store, out
     info = replace(info, own_levels=tuple(sentences(results.records, packing_of(plan.cells))))
     with disk_errors(f"write the report to {out}"):
         return reports.refresh(results.records, results.history, info, out, store.environments(done))
+
+
+def outlook(suite: Suite, plan: Agenda, store: Store) -> list[str]:
+    """Return the power of a suite's registered claims, in lines; none where it registers none.
+
+    Args:
+        suite: the suite.
+        plan: what of it is planned.
+        store: whose blocks, as far as there are any, tell the spread.
+    """
+    if not suite.claims:
+        return []
+    from recipebench.reports import frames, planning, registered
+
+    records, info = records_of(suite, store, plan), describe(suite, plan, "")
+    cells = frames.cells(records, info)
+    return planning.sentences(planning.outlook(cells, info, registered.levels_of(records, cells, info)))
 
 
 def describe(suite: Suite, plan: Agenda, command: str) -> SuiteInfo:

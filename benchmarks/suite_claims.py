@@ -378,7 +378,7 @@ def _check_planned(axis: str, value: Any, planned: Sequence[Combination], path: 
 def _paired(
     claim: ClaimSpec, first: Sequence[Combination], second: Sequence[Combination], path: KeyPath
 ) -> set[tuple[object, ...]]:
-    """Return the data sets on which both sides are planned: tuned, or in pairs that differ in nothing else."""
+    """Return the data sets where both sides are planned: tuned, or in pairs that differ in nothing else."""
     if claim.of == "best":
         for combination in (*first, *second):
             if not combination.ranges:

@@ -112,7 +112,7 @@ def contents(
     everything = frames.cells(records, suite)
     cells = frames.reported(everything)
     history = _reported(history, everything, cells)
-    levels = _levels(records, everything, suite)
+    levels = registered.levels_of(records, everything, suite)
     means, recipes = tables.factor_means(cells), _recipes(everything, cells, suite, levels)
     counts, spreads = tables.status_counts(everything, suite), tables.spreads(means)
     verdicts = registered.judged(everything, suite, levels) if suite.claims else []
@@ -140,22 +140,6 @@ def contents(
         searches=found,
         reached=_reached(records, history, cells, suite),
     )
-
-
-def _levels(
-    records: pd.DataFrame, everything: pd.DataFrame, suite: SuiteInfo
-) -> dict[str, dict[str, frames.Named]]:
-    """What the labels of the tuned factors, and of what claims name, stand for."""
-    levels = {}
-    tuned = frames.tuned_factors(everything)
-    more = sorted(registered.named_columns(suite).intersection(everything.columns).difference(tuned))
-    for factor in [*tuned, *more]:
-        declared = tuple(suite.endpoints) if factor == "data" else suite.factors.get(factor, ())
-        named = frames.named(records, factor, declared)
-        levels[factor] = {
-            label: named[label] for label in frames.levels(everything, factor) if label in named
-        }
-    return levels
 
 
 def _recipes(

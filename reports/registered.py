@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from recipebench.levels import Choice, Tuned, Value
-from recipebench.reports import effects, inference, scales
+from recipebench.reports import effects, frames, inference, scales
 from recipebench.reports.choice import best_within
 from recipebench.reports.claims import Claim, Verdict, judge
-from recipebench.reports.frames import Named, factors, reported, text_of
+from recipebench.reports.frames import Named, factors, named, reported, text_of, tuned_factors
 from recipebench.reports.inference import Blocks, Floats
 from recipebench.reports.pairs import Pairs, pairs
 from recipebench.reports.suite_info import RegisteredClaim, SuiteInfo
@@ -183,7 +183,12 @@ def table(verdicts: Sequence[Judged]) -> pd.DataFrame:
     rows = []
     for judged in verdicts:
         claim, found = judged.claim, judged.verdict
-        told = {"claim": claim.name, "kind": claim.kind, "scope": claim.scope, "of": claim.of}
+        told: dict[str, object] = {
+            "claim": claim.name,
+            "kind": claim.kind,
+            "scope": claim.scope,
+            "of": claim.of,
+        }
         told |= {"verdict": found.word, "reasons": " ".join(found.reasons), "relative": judged.relative}
         names = ("mean", "low", "high", "level", "freedom", "p", "p_holm", "detectable", "to_settle", "power")
         told |= {name: getattr(found, name) for name in names}
@@ -196,10 +201,17 @@ def table(verdicts: Sequence[Judged]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def named_columns(suite: SuiteInfo) -> set[str]:
-    """Return the columns of the records that the claims of a suite name."""
-    axes = {axis for claim in suite.claims for axis in (claim.axis, *claim.where)}
-    return {axis.partition(".")[0] for axis in axes} | {"data"}
+def levels_of(records: pd.DataFrame, cells: pd.DataFrame, suite: SuiteInfo) -> dict[str, dict[str, Named]]:
+    """Return what the labels of the tuned factors, of what claims name and of `data` stand for, in order."""
+    axes = {axis for claim in suite.claims for axis in (claim.axis, *claim.where)} | {"data"}
+    tuned = tuned_factors(cells)
+    columns = {axis.partition(".")[0] for axis in axes}.intersection(cells.columns).difference(tuned)
+    found = {}
+    for column in [*tuned, *sorted(columns)]:
+        declared = tuple(suite.endpoints) if column == "data" else suite.factors.get(column, ())
+        known = named(records, column, declared)
+        found[column] = {label: known[label] for label in frames.levels(cells, column) if label in known}
+    return found
 
 
 def _known(label: str, name: str, suite: SuiteInfo) -> OnData:

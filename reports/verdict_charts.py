@@ -47,9 +47,9 @@ def forest(verdicts: Sequence[Judged]) -> Spec:
     spec = alt.Chart(alt.NamedData(name=ROWS))
     scale = alt.Scale(domain=list(frame), type="symlog", nice=False)
     ticks = [t for tick in _TICKS for t in (-tick, tick) if frame[0] <= t <= frame[1]]
-    axis = alt.Axis(values=sorted([0, *ticks]), format="~g")
+    axis = alt.Axis(values=sorted([0, *ticks]), format=",d")
     title = "difference in smallest effects"
-    x = {"type": "quantitative", "scale": scale, "axis": axis, "title": title}
+    x: dict[str, Any] = {"type": "quantitative", "scale": scale, "axis": axis, "title": title}
     order = [row["label"] for row in rows]
     left = alt.Axis(ticks=False, labelLimit=300)
     y = alt.Y("label", type="nominal", sort=order, title=None, axis=left)
@@ -59,7 +59,7 @@ def forest(verdicts: Sequence[Judged]) -> Spec:
     tips = [alt.Tooltip(field, type="nominal", title=name) for field, name in _TIPS.items()]
     marks = [
         alt.Chart(alt.InlineData(values=[{"at": at}]))
-        .mark_rule(strokeWidth=1, opacity=0.6, **({"strokeDash": [4, 3]} if at else {}))
+        .mark_rule(strokeWidth=1, opacity=0.6, strokeDash=[4, 3] if at else [1, 0])
         .encode(alt.X("at", **x))
         for at in (-1, 0, 1)
     ]

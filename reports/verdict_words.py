@@ -30,7 +30,7 @@ def sentences(verdicts: Sequence[Judged]) -> list[str]:
 
 
 def in_brief(verdicts: Sequence[Judged]) -> list[str]:
-    """Return a line that counts the verdicts, and one for each word with its claims; or that there is none."""
+    """Return a line that counts the verdicts, and one for each word with its claims."""
     if not verdicts:
         return [NONE_REGISTERED]
     found = [counted(verdicts)]
