@@ -9,7 +9,15 @@ import pandas as pd
 
 from recipebench.errors import RequestError
 from recipebench.reports import verdict_words, wording
-from recipebench.reports.frames import ABSENT, STATUSES, compared, endpoint, levels, untuned_optimizers
+from recipebench.reports.frames import (
+    ABSENT,
+    STATUSES,
+    compared,
+    endpoint,
+    levels,
+    rates,
+    untuned_optimizers,
+)
 from recipebench.reports.registered import Judged
 from recipebench.reports.searches import Searches
 from recipebench.reports.suite_info import SuiteInfo
@@ -56,7 +64,7 @@ def sentences(
         mine = ordered[ordered["data"] == label]
         recipe = compared(cells[cells["data"] == label])
         told = what_won(mine, recipe, suite, plain) if len(mine) else [_nothing_chosen(label)]
-        most = mattered_most(known[known["data"] == label], plain=bool(plain))
+        most = mattered_most(known[known["data"] == label], rates(cells, suite))
         if not most and label in widest:
             most = widest_factor(widest[label], suite, plain)
         found.append(" ".join(filter(None, [*told, most])))
@@ -94,12 +102,12 @@ def lead(row: pd.Series[Any], suite: SuiteInfo) -> tuple[float, float, float]:
     return -found[0], -found[2], -found[1]
 
 
-def mattered_most(shares: pd.DataFrame, *, plain: bool = False) -> str:
+def mattered_most(shares: pd.DataFrame, rates: str = "tuned") -> str:
     """Say which factor explains most of the variance on a data set; nothing where it is not known.
 
     Args:
         shares: columns `term, omega2` of one data set; terms that are no factor alone may stand among them.
-        plain: whether some optimizers ran at rates that were not tuned.
+        rates: of the optimizers: `tuned`, `untuned` or `mixed`.
     """
     known = shares[shares["omega2"].notna() & ~shares["term"].isin([*_NO_FACTOR, ""])]
     ordered = known.sort_values("omega2", ascending=False, kind="stable")
@@ -107,17 +115,19 @@ def mattered_most(shares: pd.DataFrame, *, plain: bool = False) -> str:
     single, pairs = ordered[~joint], ordered[joint & (ordered["omega2"] > _WORTH_TELLING)]
     if single.empty or not single["omega2"].iloc[0] > 0:
         return ""
-    names = [
-        f"{_FACTOR.get(row['term'], row['term']) if plain else row['term']} {_percent(row['omega2'])}"
-        for _, row in single.head(3).iterrows()
-    ]
+    terms = [_OPTIMIZER[rates] if term == "optimizer" else term for term in single["term"].head(3)]
+    names = [f"{term} {_percent(share)}" for term, share in zip(terms, single["omega2"], strict=False)]
     rest = f", then {' and '.join(names[1:])}" if len(names) > 1 else ""
     told = [f"; {row['term']} add {_percent(row['omega2'])} together" for _, row in pairs.head(1).iterrows()]
     most = f"{names[0]}{rest}{''.join(told)}"
     return f"What mattered most, by the share of variance that it explains (ω²): {most}."
 
 
-_FACTOR = {"optimizer": "optimizer with its untuned rate"}
+_OPTIMIZER = {
+    "tuned": "optimizer",
+    "untuned": "optimizer with its untuned rate",
+    "mixed": "optimizer with its rate, tuned or not,",
+}
 _NO_FACTOR = ("seed", "residual")
 _WORTH_TELLING = 0.05
 """The least share of variance of a pair of factors that is told."""

@@ -345,7 +345,7 @@ def _on_data(known: Material, place: int, suite: SuiteInfo, level: float) -> OnD
         ratio = tuple(scales.back(_interval(scaled[None], level), each.scale).tolist())
     means = [_block_means(side) for side in (one, two)]
     both = ~np.isnan(means[0] + means[1])
-    share = each.measure == "accuracy" and each.items > 0 and both.any()
+    share = each.measure == "accuracy" and np.isfinite(each.items) and both.any()
     return each._replace(
         mean=mean,
         low=low,
