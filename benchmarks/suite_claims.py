@@ -161,9 +161,7 @@ def _claim(entry: object, path: KeyPath) -> ClaimSpec:
     axis, better = _one_level(given["better"], (*path, "better"))
     other, than = _one_level(given["than"], (*path, "than"))
     if axis != other:
-        raise MisplacedError(
-            (*path, "than"), f"expected a level of {axis}, as in better, got one of {other}."
-        )
+        raise MisplacedError((*path, "than"), f"expected a level of {axis} as in better, got one of {other}.")
     if better == than:
         raise MisplacedError(
             (*path, "than"), f"expected another level than in better, got {_text(than)} again."
@@ -286,9 +284,7 @@ def check_references(suite: Claiming, names: Sequence[str]) -> None:
             raise MisplacedError(path, f"expected data that are judged by {known}, got {measure}.")
         effect = suite.smallest_effect.get(name, 0.0)
         if measure == "accuracy" and not 0 < value < 1 - effect:
-            raise MisplacedError(
-                path, f"expected an accuracy above 0 and below 1 - {effect:g}, got {value:g}."
-            )
+            raise MisplacedError(path, f"expected an accuracy between 0 and 1 - {effect:g}, got {value:g}.")
         if measure != "accuracy" and not value > effect:
             raise MisplacedError(
                 path, f"expected a score above the smallest effect {effect:g}, got {value:g}."
@@ -311,7 +307,10 @@ def _resolved(
     scope = [c for c in here if key_of(c.data) in pairs]
     first, second = (_levels(claim.axis, [c for c in side if key_of(c.data) in pairs]) for side in sides)
     where = {axis: _levels(axis, scope) for axis in claim.where}
-    _check_values(claim, first, second, where, [c for c in planned if key_of(c.data) in pairs], path)
+    for axis, values in claim.where.items():
+        _check_value(axis, values, where[axis], [c for c in planned if key_of(c.data) in pairs], path)
+    for (key, value), recorded in zip(_sides(claim), (first, second), strict=True):
+        _check_value(claim.axis, (value,), recorded, scope, (*path, key))
     return RegisteredClaim(
         name=claim.title,
         axis=claim.axis,
@@ -408,14 +407,10 @@ def _check_data(suite: Claiming, claim: ClaimSpec, data: Sequence[Choice], path:
     endpoints = {name: suite.endpoint_for(name) for name in names}
     if len({metric_of(endpoint) for endpoint in endpoints.values()}) > 1:
         told = ", ".join(f"{endpoint} on {name}" for name, endpoint in endpoints.items())
-        raise MisplacedError(
-            path, f"expected data of one endpoint, which share a mean, got {told}: give data."
-        )
+        raise MisplacedError(path, f"expected data of one endpoint, got {told}: give data.")
     for name in names:
         if name not in suite.smallest_effect:
-            raise MisplacedError(
-                path, f"expected a smallest effect for {name}, by which the claim is judged."
-            )
+            raise MisplacedError(path, f"expected a smallest effect for {name}, to judge the claim by.")
     effects = [suite.smallest_effect[name] for name in names]
     if any(effects) and not all(effects):
         raise MisplacedError(path, "expected smallest effects above 0 on all of its data, or 0 on all.")
@@ -428,24 +423,20 @@ def _check_data(suite: Claiming, claim: ClaimSpec, data: Sequence[Choice], path:
         )
 
 
-def _check_values(
-    claim: ClaimSpec,
-    first: tuple[Any, ...],
-    second: tuple[Any, ...],
-    where: Mapping[str, tuple[Any, ...]],
-    planned: Sequence[Combination],
+def _check_value(
+    axis: str,
+    written: tuple[Any, ...],
+    recorded: tuple[Any, ...],
+    combinations: Sequence[Combination],
     path: KeyPath,
 ) -> None:
-    """Refuse parts of the protocol whose words mean, on other data of the claim, other values."""
-    wanted = {axis: (claim.where[axis], where[axis]) for axis in where if axis in SETTINGS}
-    if claim.axis in SETTINGS:
-        wanted |= {claim.axis: ((claim.better,), first), f"{claim.axis} ": ((claim.than,), second)}
-    for axis, (written, recorded) in wanted.items():
-        name = axis.strip()
-        if any(_has(c, name, written) != (_recorded(name, c) in recorded) for c in planned):
-            raise MisplacedError(
-                path, f"expected {name} to mean one thing on all of its data: give one of them."
-            )
+    """Refuse a part of the protocol whose word means, on other data of the claim, another value."""
+    if axis not in SETTINGS:
+        return
+    if any(_has(c, axis, written) != (_recorded(axis, c) in recorded) for c in combinations):
+        raise MisplacedError(
+            path, f"expected {axis} to mean one number on all of its data: name one data set."
+        )
 
 
 def _has(combination: Combination, axis: str, wanted: tuple[Any, ...]) -> bool:

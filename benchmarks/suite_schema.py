@@ -19,7 +19,7 @@ from recipebench.benchmarks.suite_checks import (
     SHARE,
     owner_of,
 )
-from recipebench.benchmarks.suite_claims import MAX_CLAIMS, TUNED
+from recipebench.benchmarks.suite_claims import MAX_CLAIMS
 from recipebench.datamodules.catalog import DATA
 from recipebench.levels import Level, Parameter
 from recipebench.reports.suite_info import KINDS, OF, SCOPES
@@ -130,12 +130,13 @@ def reference() -> dict[str, Any]:
 
 
 def claims() -> dict[str, Any]:
-    """Describe `claims`."""
-    side = _object({axis: _picked(axis) for axis in _axes() if axis != "data"}, minProperties=1)
+    """Describe `claims`; their levels are those of the matrix, and are not listed again."""
+    where = {"type": "object", "propertyNames": {"enum": [axis for axis in _axes() if axis != "data"]}}
+    side = where | {"minProperties": 1, "maxProperties": 1}
     keys = {
-        "better": side | {"maxProperties": 1},
-        "than": side | {"maxProperties": 1},
-        "where": _object({axis: _flexible(_picked(axis)) for axis in _axes() if axis != "data"}),
+        "better": side,
+        "than": side,
+        "where": where,
         "data": data(),
         "kind": {"enum": list(KINDS)},
         "scope": {"enum": list(SCOPES)},
@@ -144,17 +145,6 @@ def claims() -> dict[str, Any]:
     }
     claim = _object(keys, required=["better", "than"])
     return {"type": "array", "items": claim, "maxItems": MAX_CLAIMS}
-
-
-def _picked(axis: str) -> dict[str, Any]:
-    """Describe a level as a claim names it: `tuned` in place of a value that validation chooses."""
-    if axis not in CATALOGS:
-        return _axis(axis)
-    levels = {}
-    for name, level in CATALOGS[axis].items():
-        fields = {p.name: {"anyOf": [_type(p) | _range(p), {"const": TUNED}]} for p in level.parameters}
-        levels[name] = {"anyOf": [_object(fields), {"type": "null"}], "description": level.summary}
-    return {"anyOf": [{"enum": list(levels)}, _object(levels, minProperties=1, maxProperties=1)]}
 
 
 def time_to_target() -> dict[str, Any]:

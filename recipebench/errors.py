@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-MOST_LISTED = 16
+MOST_LISTED = 20
 """Names that a message lists at most."""
 
 

@@ -24,6 +24,7 @@ CAPTION = (
 
 WORDS = (SUPPORTED, REFUTED, INCONCLUSIVE)
 WORD_COLORS = (COLORS[0], COLORS[1], "#808080")
+_NOTHING, _SMALLEST = "nothing", "smallest"
 _SHAPES = ("circle", "cross", "diamond")
 _ROW_HEIGHT, _REACH = 30, 1.6
 _HOLLOW: Spec = {"filled": False, "fill": "transparent", "strokeWidth": 2.5}
@@ -58,17 +59,19 @@ def forest(verdicts: Sequence[Judged]) -> Spec:
     shape = alt.Shape("word", type="nominal", scale=alt.Scale(domain=list(WORDS), range=list(_SHAPES)))
     tips = [alt.Tooltip(field, type="nominal", title=name) for field, name in _TIPS.items()]
     marks = [
-        alt.Chart(alt.InlineData(values=[{"at": at}]))
-        .mark_rule(strokeWidth=1, opacity=0.6, strokeDash=[4, 3] if at else [1, 0])
+        alt.Chart(alt.NamedData(name=name))
+        .mark_rule(strokeWidth=1, opacity=0.7, strokeDash=dashes)
         .encode(alt.X("at", **x))
-        for at in (-1, 0, 1)
+        for name, dashes in ((_NOTHING, [1, 0]), (_SMALLEST, [4, 3]))
     ]
     line = spec.mark_rule(strokeWidth=2, opacity=0.6).encode(alt.X("low", **x), alt.X2("high"), y, hue)
     dot = spec.mark_point(size=70, opacity=1, **_HOLLOW).encode(
         alt.X("mean", **x), y, hue, shape, tooltip=tips
     )
     chart = alt.layer(*marks, line, dot)
-    return finish(chart, rows, width="container", height=_ROW_HEIGHT * len(rows))
+    drawn_at = {_NOTHING: [{"at": 0}], _SMALLEST: [{"at": -1}, {"at": 1}]}
+    found = finish(chart, rows, width="container", height=_ROW_HEIGHT * len(rows))
+    return found | {"datasets": found["datasets"] | drawn_at}
 
 
 def forest_rows(verdicts: Sequence[Judged]) -> list[dict[str, Any]]:

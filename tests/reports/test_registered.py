@@ -348,7 +348,7 @@ def families_of_one(records: pd.DataFrame, seeds: int) -> list[Judged]:
 
 def test_one_level_under_two_names_with_seeds_of_their_own_is_told_apart_in_one_of_twenty() -> None:
     """An A/A run from records to verdicts: what b is, is a again, trained on other seeds."""
-    claims, seeds = 240, 5
+    claims, seeds = 200, 5
     records = many(np.random.default_rng(3), 0.0, claims, seeds, apart=1000)
     drawn = [set(records.loc[records["level"] == level, "drawn"]) for level in ("a", "b")]
     assert not drawn[0] & drawn[1]
@@ -362,7 +362,7 @@ def test_one_level_under_two_names_with_seeds_of_their_own_is_told_apart_in_one_
 
 
 def test_planted_effects_of_three_block_deviations_are_found_in_a_family_of_one() -> None:
-    claims, seeds = 120, 5
+    claims, seeds = 60, 5
     deviation = np.sqrt(2 * 0.01**2 / 2)  # of a block: two levels, each the mean of two cells
     records = many(np.random.default_rng(5), 3 * deviation, claims, seeds, apart=0)
 
