@@ -9,15 +9,15 @@ from pathlib import Path
 from recipebench import reports
 from recipebench.benchmarks.agenda import Agenda
 from recipebench.benchmarks.cells import Cell
-from recipebench.benchmarks.combinations import RECIPE
+from recipebench.benchmarks.combinations import RECIPE, WITHOUT_SAMPLES
 from recipebench.benchmarks.endpoints import endpoint_of
 from recipebench.benchmarks.own_packing import packing_of
-from recipebench.benchmarks.results import Results
+from recipebench.benchmarks.results import Results, records_of
 from recipebench.benchmarks.store import Store
 from recipebench.benchmarks.store_files import disk_errors
 from recipebench.benchmarks.suite import Suite
 from recipebench.benchmarks.suite_checks import SHARE
-from recipebench.datamodules.catalog import facts_of
+from recipebench.datamodules.catalog import facts_of, split_sizes
 from recipebench.levels import Choice, Tuned
 from recipebench.lightning_modules.catalog import OPTIMIZERS
 from recipebench.reports import SuiteInfo
@@ -46,6 +46,23 @@ def write_report(suite: Suite, plan: Agenda, results: Results, store: Store, out
         return reports.refresh(results.records, results.history, info, out, store.environments(done))
 
 
+def outlook(suite: Suite, plan: Agenda, store: Store) -> list[str]:
+    """Return the power of a suite's registered claims, in lines; none where it registers none.
+
+    Args:
+        suite: the suite.
+        plan: what of it is planned.
+        store: whose blocks, as far as there are any, tell the spread.
+    """
+    if not suite.claims:
+        return []
+    from recipebench.reports import frames, planning, registered
+
+    records, info = records_of(suite, store, plan), describe(suite, plan, "")
+    cells = frames.cells(records, info)
+    return planning.sentences(planning.outlook(cells, info, registered.levels_of(records, cells, info)))
+
+
 def describe(suite: Suite, plan: Agenda, command: str) -> SuiteInfo:
     """Return what the report tells of a suite."""
     cells = [row.cell for row in plan.planned]
@@ -60,11 +77,24 @@ def describe(suite: Suite, plan: Agenda, command: str) -> SuiteInfo:
         rates_default=all(_has_default_rate(choice) for choice in suite.levels()["optimizer"]),
         protocol="; ".join(_protocol(cells, name) for name in names),
         smallest_effect=dict(suite.smallest_effect),
+        reference=dict(suite.reference),
+        items=_items(cells),
+        claims=suite.registered(),
         data={name: _facts(name, cells) for name in names},
         command=command,
         tuning=_tuning(suite, plan, names),
         targets=_targets(suite, names),
     )
+
+
+def _items(cells: Sequence[Cell]) -> dict[str, int]:
+    """Return the number of test samples of each data set that has samples; of variants, the fewest."""
+    found: dict[str, int] = {}
+    for name, choice in {(c.data.name, repr(c.data)): c.data for c in cells}.items():
+        if facts_of(choice).task not in WITHOUT_SAMPLES:
+            test = split_sizes(choice).test
+            found[name[0]] = min(test, found.get(name[0], test))
+    return found
 
 
 def _tuning(suite: Suite, plan: Agenda, names: Sequence[str]) -> Tuning | None:

@@ -86,9 +86,15 @@ def collect(suite: Suite, store: Store, plan: Agenda | None = None) -> Results:
         store: where its cells were trained, perhaps for other suites too.
         plan: what is planned, if it is not all of the suite.
     """
+    plan = plan or agenda(suite, store)
+    history = store.history([cell.id for cell in plan.cells])
+    return Results(records_of(suite, store, plan), _with_scores(history, plan.cells))
+
+
+def records_of(suite: Suite, store: Store, plan: Agenda) -> pd.DataFrame:
+    """Return the records of `collect`, without the histories."""
     import pandas as pd
 
-    plan = plan or agenda(suite, store)
     rows = {row.id: row for row in plan.planned}
     found = store.records([name for name, row in rows.items() if row.open is None])
     known = set(found["cell_id"])
@@ -104,8 +110,7 @@ def collect(suite: Suite, store: Store, plan: Agenda | None = None) -> Results:
     records.insert(1, "suite", suite.name)
     if suite.tuned():
         records = pd.concat([records, _places(plan)], axis=1)
-    history = store.history([cell.id for cell in plan.cells])
-    return Results(records[_in_order(list(records.columns))], _with_scores(history, plan.cells))
+    return records[_in_order(list(records.columns))]
 
 
 def _missing(row: Planned) -> dict[str, Any]:

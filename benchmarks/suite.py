@@ -20,6 +20,7 @@ from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_plain_validator_function
 
 from recipebench.benchmarks import suite_checks as checks
+from recipebench.benchmarks import suite_claims as claims_of
 from recipebench.benchmarks import suite_schema as schemas
 from recipebench.benchmarks.combinations import (
     CATALOGS,
@@ -43,6 +44,7 @@ from recipebench.benchmarks.tracking.target import Tracking
 from recipebench.datamodules.catalog import facts_of
 from recipebench.errors import RequestError, unknown
 from recipebench.levels import Choice
+from recipebench.reports.suite_info import RegisteredClaim
 
 DEFAULT_ENDPOINT = "test_accuracy_at_best"
 
@@ -129,6 +131,8 @@ class Suite(_Strict):
         probes: what is measured of the layers after every epoch, beside losses and scores.
         endpoint: the column that recipes are judged by, declared before the run.
         smallest_effect: the smallest difference of the endpoint that matters, by data set.
+        reference: the score of which a smallest effect is an improvement, by data set.
+        claims: what is claimed before the run, one family; `registered` says what of the plan each is about.
         tuning: the seeds on which hyper-parameters are chosen, where some are ranges.
         time_to_target: validation scores, by data set, that are to be reached, or `share`: of the way from
             chance to the best.
@@ -150,6 +154,10 @@ class Suite(_Strict):
     smallest_effect: Annotated[
         Mapping[str, float], _By(checks.check_smallest_effect, schemas.smallest_effect)
     ] = Field(default_factory=dict)
+    reference: Annotated[Mapping[str, float], _By(checks.check_reference, schemas.reference)] = Field(
+        default_factory=dict
+    )
+    claims: Annotated[tuple[claims_of.ClaimSpec, ...], _By(claims_of.check_claims, schemas.claims)] = ()
     tuning: Tuning = Field(default_factory=Tuning)
     time_to_target: Annotated[
         Mapping[str, float], _By(checks.check_time_to_target, schemas.time_to_target)
@@ -164,6 +172,8 @@ class Suite(_Strict):
         check_plan(self)
         self._check_precision()
         self._check_tuning()
+        claims_of.check_references(self, self.data_names())
+        self.registered()
         return self
 
     def blocks(self) -> list[Block]:
@@ -190,6 +200,14 @@ class Suite(_Strict):
                 if choice := combination.level(axis):
                     found[axis].setdefault(repr(choice), choice)
         return {axis: tuple(choices.values()) for axis, choices in found.items()}
+
+    def registered(self) -> tuple[RegisteredClaim, ...]:
+        """Return the claims with the planned levels and data sets that each is about.
+
+        Raises:
+            MisplacedError: a claim is about what is not planned.
+        """
+        return claims_of.resolve(self)
 
     def tuned(self) -> bool:
         """Whether any hyper-parameter is to be chosen."""
@@ -444,4 +462,9 @@ protocol:
 # Declared before the run: what recipes are judged by, and the smallest difference that matters.
 endpoint: {DEFAULT_ENDPOINT}         # test_mse_at_best on regression data
 smallest_effect: {{digits: 0.01, synthetic_regression: 0.001}}
+reference: {{digits: 0.95}}                 # 0.01 is an improvement of this: errors of 4 % for 5 %
+
+# Claims, registered before the run: the report says of each supported, refuted or inconclusive.
+claims:
+  - {{better: {{activation: relu}}, than: {{activation: sigmoid}}, data: digits}}
 """

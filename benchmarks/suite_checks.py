@@ -40,6 +40,9 @@ FIRST_TUNING_SEED = 1_000_000
 SHARE = "share"
 """The key of the rule that sets a target where none is declared."""
 
+MAX_NAME = 200
+"""Characters of the name of a claim."""
+
 MAX_DEPTH_OF_MODEL = 1_000
 MAX_WIDTH = 100_000
 
@@ -244,7 +247,7 @@ _SETTING_CHECKS: dict[str, Callable[[object], object]] = {
 }
 
 
-def _axis_value(axis: str, value: object, path: KeyPath) -> object:
+def axis_value(axis: str, value: object, path: KeyPath) -> object:
     """Check one level or value of an axis."""
     if axis in CATALOGS:
         return level_spec(CATALOGS[axis], value, path)
@@ -256,7 +259,7 @@ def _axis_value(axis: str, value: object, path: KeyPath) -> object:
     return _hyper_parameter(axis, value, path)
 
 
-def _known_axis(axis: str, path: KeyPath, *, but: Iterable[str] = ()) -> str:
+def known_axis(axis: str, path: KeyPath, *, but: Iterable[str] = ()) -> str:
     """Refuse an axis that does not exist; `but` names those that have no place here."""
     factor, dot, name = axis.partition(".")
     if dot and factor in CATALOGS:
@@ -305,7 +308,7 @@ def _many(axis: str, value: object, path: KeyPath = ()) -> tuple[object, ...]:
         raise MisplacedError(path, f"expected a list, got {show(value)}; write [...] even for one.")
     if not value:
         raise MisplacedError(path, "expected at least one, got an empty list.")
-    parsed = [_axis_value(axis, item, (*path, i)) for i, item in enumerate(value)]
+    parsed = [axis_value(axis, item, (*path, i)) for i, item in enumerate(value)]
     if axis in CATALOGS:
         _distinct([_filled(CATALOGS[axis], spec) for spec in parsed], path)
     return _distinct(parsed, path)
@@ -315,7 +318,7 @@ def _one_or_many(axis: str, value: object, path: KeyPath = ()) -> tuple[object, 
     """Check one level or value, or a list of them."""
     if isinstance(value, list) and not (_takes_lists(axis) and not any(isinstance(v, list) for v in value)):
         return _many(axis, value, path)
-    return (_axis_value(axis, value, path),)
+    return (axis_value(axis, value, path),)
 
 
 def _takes_lists(axis: str) -> bool:
@@ -333,7 +336,8 @@ def check_model(value: object) -> tuple[object, ...]:
     return _one_or_many("model", value)
 
 
-def _mapping(value: object, path: KeyPath, what: str) -> Mapping[str, object]:
+def mapping_of(value: object, path: KeyPath, what: str) -> Mapping[str, object]:
+    """Check that a value is a mapping."""
     if not isinstance(value, Mapping):
         raise MisplacedError(path, f"expected a mapping of {what}, got {show(value)}.")
     return value
@@ -341,8 +345,8 @@ def _mapping(value: object, path: KeyPath, what: str) -> Mapping[str, object]:
 
 def check_matrix(value: object) -> dict[str, tuple[object, ...]]:
     """Check factors with their lists of levels."""
-    factors = _mapping({} if value is None else value, (), "factors to lists of levels")
-    return {_known_axis(a, (a,), but=["data"]): _many(a, levels, (a,)) for a, levels in factors.items()}
+    factors = mapping_of({} if value is None else value, (), "factors to lists of levels")
+    return {known_axis(a, (a,), but=["data"]): _many(a, levels, (a,)) for a, levels in factors.items()}
 
 
 def check_rules(value: object) -> tuple[Axes, ...]:
@@ -355,10 +359,10 @@ def check_rules(value: object) -> tuple[Axes, ...]:
 
 
 def _rule(entry: object, path: KeyPath) -> Axes:
-    factors = _mapping(entry, path, "factors to levels")
+    factors = mapping_of(entry, path, "factors to levels")
     if not factors:
         raise MisplacedError(path, "expected at least one key, got an empty mapping.")
-    return {_known_axis(a, (*path, a)): _one_or_many(a, v, (*path, a)) for a, v in factors.items()}
+    return {known_axis(a, (*path, a)): _one_or_many(a, v, (*path, a)) for a, v in factors.items()}
 
 
 def check_seeds(value: object) -> tuple[int, ...]:
@@ -385,7 +389,7 @@ def check_tuning_seeds(value: object) -> tuple[int, ...]:
 
 def check_time_to_target(value: object) -> dict[str, float]:
     """Check targets by data set, and `share`, the rule for the others."""
-    targets = _mapping(value, (), "data sets, or share, to numbers")
+    targets = mapping_of(value, (), "data sets, or share, to numbers")
     return {name: _target(name, target) for name, target in targets.items()}
 
 
@@ -427,7 +431,7 @@ def check_endpoint(value: object) -> str:
 
 def check_smallest_effect(value: object) -> dict[str, float]:
     """Check the smallest effects by data set."""
-    effects = _mapping(value, (), "data sets to numbers")
+    effects = mapping_of(value, (), "data sets to numbers")
     return {check_data_name(name, (name,)): _effect(effect, (name,)) for name, effect in effects.items()}
 
 
@@ -435,6 +439,19 @@ def _effect(value: object, path: KeyPath) -> float:
     if type(value) not in (int, float) or not 0 <= value < float("inf"):  # type: ignore[operator]
         raise MisplacedError(path, f"expected a number of at least 0, got {show(value)}.")
     return float(value) + 0.0  # type: ignore[arg-type]
+
+
+def check_reference(value: object) -> dict[str, float]:
+    """Check the scores from which smallest effects are improvements, by data set."""
+    scores = mapping_of(value, (), "data sets to numbers")
+    return {check_data_name(name, (name,)): _effect(score, (name,)) for name, score in scores.items()}
+
+
+def check_name_of_claim(value: object) -> str:
+    """Check how a claim is told."""
+    if not isinstance(value, str) or not 1 <= len(value.strip()) <= MAX_NAME or "\n" in value:
+        raise ValueError(f"expected one line of 1 to {MAX_NAME} characters, got {show(value)}.")
+    return value.strip()
 
 
 def check_data_name(value: str, path: KeyPath) -> str:

@@ -20,14 +20,17 @@ from recipebench.benchmarks.suite_checks import (
     ENDPOINTS,
     MAX_BATCH_SIZE,
     MAX_EPOCHS,
+    MAX_NAME,
     MAX_SEED,
     MAX_SEEDS,
     MAX_WIDTH,
     SHARE,
     owner_of,
 )
+from recipebench.benchmarks.suite_claims import MAX_CLAIMS
 from recipebench.datamodules.catalog import DATA
 from recipebench.levels import Level, Parameter
+from recipebench.reports.suite_info import KINDS, OF, SCOPES
 
 
 def name() -> dict[str, Any]:
@@ -132,6 +135,29 @@ def endpoint() -> dict[str, Any]:
 def smallest_effect() -> dict[str, Any]:
     """Describe `smallest_effect`."""
     return _object({name: {"type": "number", "minimum": 0} for name in DATA})
+
+
+def reference() -> dict[str, Any]:
+    """Describe `reference`."""
+    return smallest_effect()
+
+
+def claims() -> dict[str, Any]:
+    """Describe `claims`; their levels are those of the matrix, and are not listed again."""
+    where = {"type": "object", "propertyNames": {"enum": [axis for axis in _axes() if axis != "data"]}}
+    side = where | {"minProperties": 1, "maxProperties": 1}
+    keys = {
+        "better": side,
+        "than": side,
+        "where": where,
+        "data": data(),
+        "kind": {"enum": list(KINDS)},
+        "scope": {"enum": list(SCOPES)},
+        "of": {"enum": list(OF)},
+        "name": {"type": "string", "minLength": 1, "maxLength": MAX_NAME},
+    }
+    claim = _object(keys, required=["better", "than"])
+    return {"type": "array", "items": claim, "maxItems": MAX_CLAIMS}
 
 
 def time_to_target() -> dict[str, Any]:

@@ -27,7 +27,7 @@ from recipebench.benchmarks.endpoints import endpoint_of
 from recipebench.benchmarks.packs import Pack
 from recipebench.benchmarks.progress import ProgressView
 from recipebench.benchmarks.records import KEPT_BACK, TRACEBACK, cell_of
-from recipebench.benchmarks.reporting import describe, write_report
+from recipebench.benchmarks.reporting import describe, outlook, write_report
 from recipebench.benchmarks.results import Results, closing_line, collect
 from recipebench.benchmarks.runner import Options, Plan
 from recipebench.benchmarks.store import Store
@@ -111,7 +111,7 @@ def run_and_report(request: RunRequest, console: Console) -> Results:
     tracking = tracked(request.track, suite.track)
     with store.lock(), following(tracking, request.store, suite, request.suite, say) as followed:
         plan = runner.make_plan(selection, store, options)
-        _announce(plan, console)
+        _announce(plan, store, console)
         with ProgressView(plan, console) as view:
             results = runner.run(plan, store, options, followed.watch(view))
         console.print(closing_line(results.counts))
@@ -230,7 +230,7 @@ def dry_run(request: RunRequest) -> int:
     check_target(request.out or _reports(request.store, suite), "--out")
     selection = runner.select(suite, store, options, fetch=False)
     plan = runner.make_plan(selection, store, options, ask_why_alone=True)
-    _announce(plan, console)
+    _announce(plan, store, console)
     _announce_downloads(plan, options, console)
     if not plan.packs:
         console.print("Nothing to train.")
@@ -267,7 +267,7 @@ def _alike(packs: Sequence[Pack]) -> dict[tuple[str, ...], list[Pack]]:
     return groups
 
 
-def _announce(plan: Plan, console: Console) -> None:
+def _announce(plan: Plan, store: Store, console: Console) -> None:
     todo = sum(len(pack.cells) for pack in plan.packs)
     for text in plan.left_out.values():
         console.print(f"Left out: {text}", markup=False)
@@ -277,6 +277,8 @@ def _announce(plan: Plan, console: Console) -> None:
     parts += [f"{plan.agenda.to_come} after their rates are chosen"] if plan.agenda.to_come else []
     parts += [f"{absent} not possible here"] if absent else []
     console.print(f"{plan.suite.name}: {', '.join(parts)}.", markup=False)
+    for line in outlook(plan.suite, plan.agenda, store):
+        console.print(line, markup=False)
 
 
 def _announce_downloads(plan: Plan, options: Options, console: Console) -> None:

@@ -12,15 +12,10 @@ from recipebench.errors import RequestError, unknown
 from recipebench.reports import families, inference
 from recipebench.reports.effects import Effects, effects
 from recipebench.reports.inference import Blocks, Estimate, Floats
+from recipebench.reports.suite_info import KINDS, SCOPES
 
 SUPPORTED, REFUTED, INCONCLUSIVE = "supported", "refuted", "inconclusive"
 WORDS = {1: SUPPORTED, -1: REFUTED, 0: INCONCLUSIVE}
-
-KINDS = {"greater": "difference > smallest effect", "equivalent": "|difference| < smallest effect"}
-SCOPES = {
-    "these": "on these data sets (seeds random)",
-    "new": "on new data sets (data sets random)",
-}
 
 FEWEST_DATA_SETS = 6
 """With fewer, a claim about new data sets is inconclusive by rule."""
@@ -35,8 +30,8 @@ class Claim:
         blocks: differences, positive where the claim's first level is better.
         smallest: the smallest effect that matters, at least 0, in the unit of the differences; above 0
             for `equivalent`.
-        kind: of `KINDS`.
-        scope: of `SCOPES`.
+        kind: of `suite_info.KINDS`.
+        scope: of `suite_info.SCOPES`.
 
     Raises:
         RequestError: kind or scope is not known, or `smallest` is out of range.
@@ -111,7 +106,7 @@ def decide(low: ArrayLike, high: ArrayLike, smallest: float, kind: str = "greate
             and 1, see `judge`.
         high: upper ends.
         smallest: smallest effect that matters.
-        kind: of `KINDS`.
+        kind: of `suite_info.KINDS`.
 
     Example:
         >>> decide([0.3, -0.1, 0.1], [0.5, 0.1, 0.3], 0.2).tolist()
@@ -165,7 +160,7 @@ def _verdict(
     low, high = inference.interval(adjusted, level)
     found = 0 if reasons else code
     if found == 0 and not reasons:
-        reasons = (f"The interval of level {level:.4g} does not lie on one side.",)
+        reasons = (_NOT_ON_ONE_SIDE[claim.kind],)
     return Verdict(
         claim=claim,
         word=WORDS[found],
@@ -182,6 +177,12 @@ def _verdict(
         power=float(inference.power(claim.smallest, adjusted, level)),
         effects=effects(claim.blocks.differences),
     )
+
+
+_NOT_ON_ONE_SIDE = {
+    "greater": "The interval reaches to both sides of the smallest effect.",
+    "equivalent": "The interval lies neither inside nor outside of the smallest effect.",
+}
 
 
 def _estimate(claim: Claim, differences: Floats) -> Estimate:

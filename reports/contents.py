@@ -10,10 +10,11 @@ from typing import Any
 import pandas as pd
 
 from recipebench.errors import RequestError, unknown
-from recipebench.reports import frames, headline, searches, tables, targets
+from recipebench.reports import choice, frames, headline, registered, searches, tables, targets
 from recipebench.reports.frames import endpoint
+from recipebench.reports.registered import Judged
 from recipebench.reports.searches import Searches
-from recipebench.reports.suite_info import SuiteInfo
+from recipebench.reports.suite_info import MEAN_SCALES, SuiteInfo
 
 CURVE_SPLITS = ("train", "validation")
 
@@ -31,6 +32,8 @@ class Contents:
         pairs: `tables.pair_means` of each pair of factors.
         curves: `tables.curves` of each (factor, measure, split).
         headline: the sentences on top.
+        within: `tables.within`.
+        verdicts: one a registered claim.
         searches: what tuning gave; None of a suite that tunes nothing.
         reached: `targets.time_to_target`; None where nothing is declared.
     """
@@ -51,6 +54,8 @@ class Contents:
     pairs: dict[tuple[str, str], pd.DataFrame]
     curves: dict[tuple[str, str, str], pd.DataFrame]
     headline: list[str]
+    within: pd.DataFrame
+    verdicts: list[Judged]
     searches: Searches | None = None
     reached: pd.DataFrame | None = None
 
@@ -107,14 +112,12 @@ def contents(
     everything = frames.cells(records, suite)
     cells = frames.reported(everything)
     history = _reported(history, everything, cells)
-    means, recipes = tables.factor_means(cells), tables.recipes(cells)
-    counts, best, spreads = (
-        tables.status_counts(everything, suite),
-        tables.best(recipes, suite),
-        tables.spreads(means),
-    )
+    levels = registered.levels_of(records, everything, suite)
+    means, recipes = tables.factor_means(cells), _recipes(everything, cells, suite, levels)
+    counts, spreads = tables.status_counts(everything, suite), tables.spreads(means)
+    verdicts = registered.judged(everything, suite, levels) if suite.claims else []
     compared = [f for f in frames.compared(cells) if cells[f].nunique() > 1]
-    found = _searches(records, everything, suite)
+    found = searches.searches(everything, levels, suite, suite.tuning) if suite.tuning is not None else None
     return Contents(
         suite=suite,
         environments=environments,
@@ -124,29 +127,27 @@ def contents(
         reasons=tables.reasons(everything),
         means=means,
         recipes=recipes,
-        best=best,
+        best=tables.best(recipes, suite),
+        within=tables.within(tables.ranked(recipes, suite), cells),
+        verdicts=verdicts,
         outcomes=tables.outcomes(cells),
         cost=tables.cost(cells),
         machines=tables.machines(everything),
         spreads=spreads,
         pairs={pair: tables.pair_means(cells, *pair) for pair in tables.pairs(compared)},
         curves=_curves(history, cells, suite),
-        headline=headline.sentences(cells, counts, best, spreads, suite, recipes=recipes, searches=found),
+        headline=headline.sentences(cells, counts, recipes, spreads, suite, verdicts, searches=found),
         searches=found,
         reached=_reached(records, history, cells, suite),
     )
 
 
-def _searches(records: pd.DataFrame, everything: pd.DataFrame, suite: SuiteInfo) -> Searches | None:
-    if suite.tuning is None:
-        return None
-    levels = {}
-    for factor in frames.tuned_factors(everything):
-        named = frames.named(records, factor, suite.factors.get(factor, ()))
-        levels[factor] = {
-            label: named[label] for label in frames.levels(everything, factor) if label in named
-        }
-    return searches.searches(everything, levels, suite, suite.tuning)
+def _recipes(
+    everything: pd.DataFrame, cells: pd.DataFrame, suite: SuiteInfo, levels: registered.Levels
+) -> pd.DataFrame:
+    """All recipes: their means, by what each is chosen, and how far it is behind the one that is."""
+    known = choice.with_choice(tables.recipes(cells), everything, levels)
+    return choice.with_distance(known, tables.ranked(known, suite), cells)
 
 
 def _reached(
@@ -188,5 +189,6 @@ def _curves(
                 raise RequestError(f"history: {unknown('column', column, map(str, history.columns))}")
             values = frames.history_of(history, cells, column)
             values = values[cells.loc[values.index, "data"].isin(labels)]
-            found |= {(f, measure, split): tables.curves(values, cells, f) for f in names}
+            scale = MEAN_SCALES.get(measure, "raw")
+            found |= {(f, measure, split): tables.curves(values, cells, f, scale) for f in names}
     return found

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 from altair.utils.schemapi import debug_mode
 
-from recipebench.reports import charts, tuning_figures, wording
+from recipebench.reports import charts, tuning_figures, verdict_charts, wording
 from recipebench.reports.charts import Spec
 from recipebench.reports.contents import CURVE_SPLITS, Contents, measures
 from recipebench.reports.frames import endpoint
@@ -25,7 +25,8 @@ def slots(contents: Contents) -> Slots:
     `pairs-<data>` with `<first>-<second>`, and `curves-<data>-<split>` with `<factor>-<measure>`.
     """
     with debug_mode(False):  # altair would check every level name against its schema; tests check the schema
-        return _pair_slots(contents) | _curve_slots(contents) | tuning_figures.slots(contents)
+        own = _pair_slots(contents) | _curve_slots(contents) | _verdict_slots(contents)
+        return own | tuning_figures.slots(contents)
 
 
 def files(contents: Contents, slots: Slots) -> dict[str, str]:
@@ -48,6 +49,9 @@ def files(contents: Contents, slots: Slots) -> dict[str, str]:
             drawing = charts.svg(_curve_figure(both, f"{label}: {factor_heading(factor, contents)}"))
             found[f"curves-{name}-{wording.slug(factor)}.svg"] = drawing
     with debug_mode(False):
+        if verdict_charts.drawn(contents.verdicts):
+            wide = verdict_charts.forest(contents.verdicts) | {"width": 380}
+            found["verdicts.svg"] = charts.svg(wide)
         return found | tuning_figures.files(contents)
 
 
@@ -56,6 +60,12 @@ def drawn_epochs(contents: Contents) -> tuple[list[int], int]:
     last = max((int(curve["epoch"].max()) for curve in contents.curves.values() if len(curve)), default=0)
     lines = sum(curve[["data", "level"]].drop_duplicates().shape[0] for curve in contents.curves.values())
     return charts.thinned(last, lines), last
+
+
+def _verdict_slots(contents: Contents) -> Slots:
+    if not verdict_charts.drawn(contents.verdicts):
+        return {}
+    return {verdict_charts.PLACE: {"": verdict_charts.forest(contents.verdicts)}}
 
 
 def _pair_slots(contents: Contents) -> Slots:

@@ -50,9 +50,11 @@ def cells(records: pd.DataFrame, suite: SuiteInfo) -> pd.DataFrame:
         suite: endpoints and declared levels.
 
     Returns:
-        Columns `cell_id, data, <factor>…, seed, status, reason, score, last_epoch, parameters, steps,
-        pack_seconds, torch, cpu, on_device`; `data` and the factors are ordered categoricals. Of a suite
-        that tunes also `role, search, trial, chosen, validation`, `<factor>.tuned` and the values of the
+        Columns `cell_id, data, <factor>…, seed, status, reason, score, scale, validation, last_epoch,
+        parameters, steps, pack_seconds, torch, cpu, on_device`; `data` and the factors are ordered
+        categoricals, `scale` is that of the intervals of means (`statistics.SCALES`), `validation` the
+        score by which a recipe is chosen (NaN where it was not recorded). Of a suite that tunes also
+        `role, search, trial, chosen`, `<factor>.tuned` and the values of the
         tuned `<factor>.<hyper-parameter>`: trials stand among the cells, but have no score, only what
         `validation_scores` gives (see `reported`).
 
@@ -69,6 +71,12 @@ def cells(records: pd.DataFrame, suite: SuiteInfo) -> pd.DataFrame:
     for name in ("seed", "status", "reason"):
         frame[name] = records[name]
     frame["score"] = _score(records, suite)
+    frame["scale"] = records["data"].map({name: goal.mean_scale for name, goal in suite.endpoints.items()})
+    criterion = {name: suite.criterion(name) for name in suite.endpoints}
+    if suite.tuning is None:  # nothing was chosen by it yet: a score that was not recorded is a gap
+        criterion = {name: goal for name, goal in criterion.items() if goal.column in records.columns}
+    known = records["data"].isin(criterion)
+    frame["validation"] = validation_scores(records[known], criterion).reindex(records.index)
     frame["last_epoch"] = records["epochs"]
     for name in _NUMBERS:
         frame[name] = pd.to_numeric(_column(records, name), errors="coerce").astype("float64")
@@ -78,7 +86,6 @@ def cells(records: pd.DataFrame, suite: SuiteInfo) -> pd.DataFrame:
     if suite.tuning is not None:
         for name in _SEARCH:
             frame[name] = records[name]
-        frame["validation"] = validation_scores(records, suite.tuning.criterion)
         for factor in factors:
             frame = frame.assign(**_tuned_values(records, factor))
         frame.loc[frame["role"] == "trial", "score"] = np.nan  # a trial is judged by validation alone
@@ -375,7 +382,7 @@ def _parameters(names: Iterable[str], values: Iterable[Hashable], tuned: str) ->
 
 
 def _name(value: Hashable) -> str:
-    return ABSENT if value is None else _value(value)
+    return ABSENT if value is None else text_of(value)
 
 
 def _telling(all_levels: Iterable[Named]) -> dict[str, list[str]]:
@@ -390,12 +397,13 @@ def _telling(all_levels: Iterable[Named]) -> dict[str, list[str]]:
 
 def _label(level: Named, telling: Mapping[str, list[str]]) -> str:
     name, parameters, tuned = level
-    shown = [f"{key}={_value(parameters[key])}" for key in telling.get(name, ()) if key in parameters]
+    shown = [f"{key}={text_of(parameters[key])}" for key in telling.get(name, ()) if key in parameters]
     parts = [f"tuned {tuned}"] * bool(tuned) + [", ".join(shown)] * bool(shown)
     return f"{name} ({'; '.join(parts)})" if parts else name
 
 
-def _value(value: object) -> str:
+def text_of(value: object) -> str:
+    """Return the label of a value that is a level by itself, such as a batch size."""
     if isinstance(value, list | tuple):
         return "-".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

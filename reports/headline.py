@@ -2,55 +2,192 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from typing import Any
 
 import pandas as pd
 
-from recipebench.reports import wording
-from recipebench.reports.frames import ABSENT, STATUSES, compared, endpoint, rates, untuned_optimizers
+from recipebench.errors import RequestError
+from recipebench.reports import verdict_words, wording
+from recipebench.reports.frames import (
+    ABSENT,
+    STATUSES,
+    compared,
+    endpoint,
+    levels,
+    rates,
+    untuned_optimizers,
+)
+from recipebench.reports.registered import Judged
 from recipebench.reports.searches import Searches
 from recipebench.reports.suite_info import SuiteInfo
-from recipebench.reports.tables import UNRECORDED
-from recipebench.reports.tables import best as best_recipes
+from recipebench.reports.tables import UNRECORDED, ranked
+from recipebench.reports.variance import variance_shares
 
 
 def sentences(
     cells: pd.DataFrame,
     counts: pd.DataFrame,
-    best: pd.DataFrame,
+    recipes: pd.DataFrame,
     spreads: pd.DataFrame,
     suite: SuiteInfo,
+    verdicts: Sequence[Judged],
     *,
-    recipes: pd.DataFrame,
     searches: Searches | None = None,
+    shares: pd.DataFrame | None = None,
 ) -> list[str]:
-    """Say what was run, the best mean of each data set, and which factor's levels lie furthest apart.
+    """Say what was run, what won on each data set and by how much, what mattered most, and how sure it is.
 
     Args:
-        cells: the frame of cells.
+        cells: the reported cells.
         counts: `tables.status_counts`.
-        best: `tables.best`.
+        recipes: `tables.recipes` with the columns of `choice`.
         spreads: `tables.spreads`.
         suite: what was planned.
-        recipes: `tables.recipes`.
+        verdicts: of the registered claims.
         searches: what tuning gave; None of a suite that tunes nothing.
+        shares: of variance, columns `data, term, omega2`; `shares_of` the cells if they are left out.
 
     Returns:
         Plain sentences, not yet escaped.
     """
     found = [what_was_run(counts, suite, searches)]
     plain = untuned_optimizers(cells, suite)
-    first = spreads.drop_duplicates("data")
-    widest = {row["data"]: widest_factor(row, suite, plain) for _, row in first.iterrows()}
-    tuned = _best_tuned(recipes, plain, suite) if rates(cells, suite) == "mixed" else {}
-    for _, row in best[best["place"] == 1].iterrows():
-        recipe = compared(cells[cells["data"] == row["data"]])
-        told = [best_recipe(row, recipe, suite, plain)]
-        if row["data"] in tuned and row["optimizer"] in plain:
-            told.append(_among_tuned(tuned[row["data"]], recipe, suite))
-        found.append(" ".join(filter(None, [*told, widest.get(row["data"], "")])))
-    return found
+    ordered = ranked(recipes, suite)
+    if (ordered["place"] == 1).any() and not ordered["fresh"].all():
+        found.append(_optimistic(ordered))
+    widest = {row["data"]: row for _, row in spreads.drop_duplicates("data").iterrows()}
+    known = shares_of(cells) if shares is None else shares
+    for label in levels(cells, "data"):
+        if not (cells["data"] == label).any():
+            continue
+        mine = ordered[ordered["data"] == label]
+        recipe = compared(cells[cells["data"] == label])
+        told = what_won(mine, recipe, suite, plain) if len(mine) else [_nothing_chosen(label)]
+        most = mattered_most(known[known["data"] == label], rates(cells, suite))
+        if not most and label in widest:
+            most = widest_factor(widest[label], suite, plain)
+        found.append(" ".join(filter(None, [*told, most])))
+    return [*found, *verdict_words.in_brief(verdicts)]
+
+
+def what_won(
+    ranked: pd.DataFrame, recipe: list[str], suite: SuiteInfo, plain: Set[str] | None = None
+) -> list[str]:
+    """Say which recipe validation chose on a data set, what it scores, and how far it is ahead of the next.
+
+    Args:
+        ranked: the rows of `tables.ranked` of one data set, at least one.
+        recipe: the factors that are told.
+        suite: what was planned.
+        plain: the optimizers whose rate was not tuned.
+    """
+    first = ranked.iloc[0]
+    told = [best_recipe(first, recipe, suite, plain)]
+    if len(ranked) > 1:
+        told.append(_runner_up(ranked.iloc[1], recipe, suite))
+    return told
+
+
+def lead(row: pd.Series[Any], suite: SuiteInfo) -> tuple[float, float, float]:
+    """Return by how much the first recipe of a data set is better than this one, with its interval.
+
+    Args:
+        row: of `tables.ranked`.
+        suite: tells which way is better.
+    """
+    found = (float(row["behind"]), float(row["behind_low"]), float(row["behind_high"]))
+    if endpoint(str(row["data"]), suite).direction == "higher":
+        return found
+    return -found[0], -found[2], -found[1]
+
+
+def mattered_most(shares: pd.DataFrame, rates: str = "tuned") -> str:
+    """Say which factor explains most of the variance on a data set; nothing where it is not known.
+
+    Args:
+        shares: columns `term, omega2` of one data set; terms that are no factor alone may stand among them.
+        rates: of the optimizers: `tuned`, `untuned` or `mixed`.
+    """
+    known = shares[shares["omega2"].notna() & ~shares["term"].isin([*_NO_FACTOR, ""])]
+    ordered = known.sort_values("omega2", ascending=False, kind="stable")
+    joint = ordered["term"].str.contains("\N{MULTIPLICATION SIGN}", regex=False)
+    single, pairs = ordered[~joint], ordered[joint & (ordered["omega2"] > _WORTH_TELLING)]
+    if single.empty or not single["omega2"].iloc[0] > 0:
+        return ""
+    terms = [_OPTIMIZER[rates] if term == "optimizer" else term for term in single["term"].head(3)]
+    names = [f"{term} {_percent(share)}" for term, share in zip(terms, single["omega2"], strict=False)]
+    rest = f", then {' and '.join(names[1:])}" if len(names) > 1 else ""
+    told = [f"; {row['term']} add {_percent(row['omega2'])} together" for _, row in pairs.head(1).iterrows()]
+    most = f"{names[0]}{rest}{''.join(told)}"
+    return f"What mattered most, by the share of variance that it explains (ω²): {most}."
+
+
+_OPTIMIZER = {
+    "tuned": "optimizer",
+    "untuned": "optimizer with its untuned rate",
+    "mixed": "optimizer with its rate, tuned or not,",
+}
+_NO_FACTOR = ("seed", "residual")
+_WORTH_TELLING = 0.05
+"""The least share of variance of a pair of factors that is told."""
+
+
+def shares_of(cells: pd.DataFrame) -> pd.DataFrame:
+    """Share out the variance on each data set; one without gaps and in balance, else it has no rows.
+
+    Args:
+        cells: the reported cells.
+
+    Returns:
+        Columns `data, term, omega2`.
+    """
+    parts = []
+    for label, here in cells.groupby("data", observed=True, sort=True):
+        names = [name for name in compared(here) if here[name].nunique() > 1]
+        block = "seed" if here["seed"].nunique() > 1 else None
+        try:
+            found = variance_shares(here, names, block=block) if names else None
+        except RequestError:  # gaps, or no balance: the headline then tells the spread of level means
+            found = None
+        if found is not None:
+            part = found["omega2"].rename_axis("term").reset_index()
+            parts.append(part.assign(data=str(label)))
+    columns = ["data", "term", "omega2"]
+    return (
+        pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns, dtype=object)
+    )
+
+
+def _optimistic(ranked: pd.DataFrame) -> str:
+    some = ranked.groupby("data", observed=True)["fresh"].all()
+    where = "" if not some.any() else f" on {' and '.join(map(str, some.index[~some]))}"
+    return (
+        f"Recipes were not tuned{where}: the best is chosen by its validation score and reported on the same "
+        "seeds, which is optimistic."
+    )
+
+
+def _nothing_chosen(label: str) -> str:
+    return f"On {label} no recipe can be chosen: no validation score of a finished recipe is known."
+
+
+def _runner_up(row: pd.Series[Any], recipe: list[str], suite: SuiteInfo) -> str:
+    goal = endpoint(str(row["data"]), suite)
+    names = _names(row, recipe)
+    if pd.isna(row["behind"]):
+        return f"The runner-up is {names}."
+    ahead, low, high = lead(row, suite)
+    told = wording.difference(ahead, goal.measure)
+    ends = wording.interval(low, high, goal.measure)
+    interval = "" if pd.isna(low) else f" (95\N{NO-BREAK SPACE}% interval over seeds {ends})"
+    return (
+        f"Its lead over the runner-up, {names}, is {told}{interval}; that lead was put to no registered test."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{max(100 * share, 0.0):.0f}\N{NO-BREAK SPACE}%"
 
 
 def what_was_run(counts: pd.DataFrame, suite: SuiteInfo, searches: Searches | None = None) -> str:
@@ -69,20 +206,21 @@ def best_recipe(
     suite: SuiteInfo,
     plain: Set[str] | None = None,
 ) -> str:
-    """Say which recipe has the best mean on a data set, with interval and n.
+    """Say which recipe validation chooses on a data set, and its mean with interval and n.
 
     Args:
-        row: of `tables.best`.
+        row: of `tables.ranked`.
         recipe: the factors that are told.
         suite: what was planned.
         plain: the optimizers whose rate was not tuned; all or none, as the suite says, by default.
     """
     goal = endpoint(str(row["data"]), suite)
-    end = "highest" if goal.direction == "higher" else "lowest"
     mean = wording.with_unit(row["mean"], goal.measure)
+    names = _names(row, recipe) or "the one recipe"
+    tuned = ", on seeds that chose nothing" if row["fresh"] else ""
     return (
-        f"On {row['data']} the {end} mean of the {wording.endpoint_name(goal)} is {mean} "
-        f"({_interval(row, goal.measure)}){_reached_by(row, recipe)}{_rates(row, recipe, suite, plain)}."
+        f"On {row['data']} validation chooses {names}{_rates(row, recipe, suite, plain)}: its "
+        f"{wording.endpoint_name(goal)} is {mean} ({_interval(row, goal.measure)}){tuned}."
     )
 
 
@@ -97,17 +235,9 @@ def widest_factor(row: pd.Series[Any], suite: SuiteInfo, plain: Set[str] | None 
     return f"{start} between {row['lowest']} (lowest) and {row['highest']} (highest)."
 
 
-def _among_tuned(row: pd.Series[Any], recipe: list[str], suite: SuiteInfo) -> str:
-    """Say which recipe of tuned learning rate has the best mean, where one at a default rate is ahead."""
-    measure = endpoint(str(row["data"]), suite).measure
-    mean, by = wording.with_unit(row["mean"], measure), _reached_by(row, recipe)
-    return f"Among the recipes of tuned rate it is {mean} ({_interval(row, measure)}){by}."
-
-
-def _reached_by(row: pd.Series[Any], recipe: list[str]) -> str:
+def _names(row: pd.Series[Any], recipe: list[str]) -> str:
     present = [(factor, str(row[factor])) for factor in recipe if row[factor] != ABSENT]
-    names = " + ".join(wording.level_name(factor, label) for factor, label in present)
-    return f", reached by {names}" if names else ""
+    return " + ".join(wording.level_name(factor, label) for factor, label in present)
 
 
 def _rates(row: pd.Series[Any], recipe: list[str], suite: SuiteInfo, plain: Set[str] | None) -> str:
@@ -115,19 +245,13 @@ def _rates(row: pd.Series[Any], recipe: list[str], suite: SuiteInfo, plain: Set[
     if "optimizer" not in recipe or not _is_plain({row["optimizer"]}, suite, plain):
         return ""
     if suite.tuning is not None:
-        return ", at its default rate" if suite.rates_default else ", its rate not tuned"
-    return ", each optimizer at its default rate" if suite.rates_default else ", no rate tuned"
+        return " (at its default rate)" if suite.rates_default else " (its rate not tuned)"
+    return " (each optimizer at its default rate)" if suite.rates_default else " (no rate tuned)"
 
 
 def _is_plain(levels: set[str], suite: SuiteInfo, plain: Set[str] | None) -> bool:
     """Whether the rate of one of these optimizers was not tuned."""
     return not suite.rates_tuned if plain is None else bool(levels & plain)
-
-
-def _best_tuned(recipes: pd.DataFrame, plain: Set[str], suite: SuiteInfo) -> dict[str, pd.Series[Any]]:
-    """The best recipe of tuned rate, by data set."""
-    known = best_recipes(recipes[~recipes["optimizer"].isin(plain)], suite, 1)
-    return {row["data"]: row for _, row in known.iterrows()}
 
 
 def _trials(suite: SuiteInfo, searches: Searches | None) -> str:
@@ -145,5 +269,5 @@ def _interval(row: pd.Series[Any], measure: str) -> str:
     return (
         f"no interval, {seeds}"
         if ends == wording.NO_VALUE
-        else f"95\N{NO-BREAK SPACE}% t interval {ends}, {seeds}"
+        else f"95\N{NO-BREAK SPACE}% interval {ends}, {seeds}"
     )

@@ -19,6 +19,9 @@ from recipebench.reports import (
     tuning_charts,
     tuning_figures,
     tuning_views,
+    verdict_charts,
+    verdict_views,
+    verdict_words,
     views,
     wording,
 )
@@ -80,6 +83,8 @@ def _sections(contents: Contents) -> dict[str, Any]:
         "rates_mark": _RATES_MARKS[contents.rates].format(suite.rates),
         "tuning": _tuning(contents) if contents.searches is not None else None,
         "reached": tuning_views.time_to_target(contents) if contents.reached is not None else None,
+        "verdicts": _verdicts(contents),
+        "within": [(label, views.within(contents, label)) for label in contents.data],
         "status": views.status(contents),
         "reasons": views.reasons(contents),
         "means": [(label, views.factor_means(contents, label)) for label in contents.data],
@@ -108,6 +113,22 @@ def _sections(contents: Contents) -> dict[str, Any]:
 
 
 _RATES_MARKS = {"tuned": "", "untuned": " (at {})", "mixed": " (not marked tuned: at {})"}
+
+
+def _verdicts(contents: Contents) -> dict[str, Any]:
+    """What the section on verdicts shows."""
+    family = contents.verdicts
+    drawn = verdict_charts.drawn(family)
+    return {
+        "sentences": verdict_words.sentences(family),
+        "tables": [verdict_views.verdicts(contents), verdict_views.effects(contents)] if family else [],
+        "place": verdict_charts.PLACE if drawn else "",
+        "caption": verdict_charts.CAPTION,
+        "legend": [
+            (word, color, "")
+            for word, color in zip(verdict_charts.WORDS, verdict_charts.WORD_COLORS, strict=True)
+        ],
+    }
 
 
 def _tuning(contents: Contents) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class Pairs(NamedTuple):
     seeds: tuple[int, ...]
     unpaired: int
 
-    def blocks(self, scales: Mapping[str, str], items: Mapping[str, int] | None = None) -> Blocks:
+    def blocks(self, scales: Mapping[str, str], items: Mapping[str, float] | None = None) -> Blocks:
         """Return the block differences, each data set on its scale.
 
         Args:

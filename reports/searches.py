@@ -11,7 +11,7 @@ import pandas as pd
 
 from recipebench.reports import tuning
 from recipebench.reports.frames import Named, data_name, factors, is_chosen, tuned_factors
-from recipebench.reports.statistics import t_intervals
+from recipebench.reports.statistics import mean_intervals
 from recipebench.reports.suite_info import Endpoint, Range, SuiteInfo, Tuning, names_of
 
 RAN = ("ok", "diverged")
@@ -406,15 +406,18 @@ def _counterparts(named: Mapping[str, Named]) -> list[tuple[str, str]]:
 def _compared(cells: pd.DataFrame, factor: str, level: str, default: str) -> list[list[object]]:
     others = [f for f in factors(cells) if f != factor]
     keys = ["data", *others, "seed"]
-    one, two = (cells.loc[cells[factor] == which, [*keys, "score"]] for which in (default, level))
-    pairs = one.merge(two, on=keys, suffixes=("_default", "_tuned"))
+    scores = [*keys, "score"]
+    one = cells.loc[cells[factor] == default, [*scores, "scale"]]
+    pairs = one.merge(cells.loc[cells[factor] == level, scores], on=keys, suffixes=("_default", "_tuned"))
     rows = []
     for label, part in pairs.groupby("data", observed=True, sort=True):
         both = part[part["score_default"].notna() & part["score_tuned"].notna()]
         blocks = both.groupby("seed", sort=True)[["score_default", "score_tuned"]].mean().to_numpy().T
         if not blocks.size:
             blocks = np.full((2, 1), np.nan)
-        found = t_intervals(np.stack([blocks[0], blocks[1], blocks[1] - blocks[0]]))
+        scale = str(part["scale"].iloc[0])
+        both_means = np.stack([blocks[0], blocks[1], blocks[1] - blocks[0]])
+        found = mean_intervals(both_means, [scale, scale, "raw"])
         ends = [float(x[i]) for i in range(3) for x in (found.mean, found.low, found.high)]
         n = int(found.n[0])
         rows.append([str(label), factor, level, default, *ends, n, len(both), len(part) - len(both)])

@@ -1,16 +1,28 @@
-"""What a report must know of a suite beyond its records: endpoints, levels, protocol, searches, targets."""
+"""What a report must know of a suite beyond its records: endpoints, levels, protocol, searches, claims."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from recipebench.errors import RequestError, unknown
-from recipebench.levels import Choice
+from recipebench.levels import Choice, Value
 
 _DIRECTIONS = ("higher", "lower")
 SCALES = ("linear", "log", "one_minus_log")
+
+RATIO_SCALES = {"accuracy": "log_error", "loss": "log_loss", "mse": "log_loss"}
+"""The scale, by measure, on which a difference is a ratio."""
+
+MEAN_SCALES = {
+    "accuracy": "logit",
+    "average_precision": "logit",
+    "loss": "log",
+    "mse": "log",
+    "distance": "log",
+}
+"""The scale, by measure, on which the interval of a mean is made; `raw` for all others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +55,25 @@ class Endpoint:
     def measure(self) -> str:
         """The column without its split and its moment: `accuracy`, `mse`, `r2` or `loss`."""
         return self.column.removesuffix("_at_best").partition("_")[2] or self.column
+
+    @property
+    def mean_scale(self) -> str:
+        """The scale on which the interval of a mean is made, of `statistics.SCALES`."""
+        return MEAN_SCALES.get(self.measure, "raw")
+
+    def scale(self, *, referred: bool) -> str:
+        """Return the scale on which two levels are compared.
+
+        Args:
+            referred: whether there is a score from which the smallest effect is an improvement.
+
+        Example:
+            >>> goal = Endpoint(column="test_accuracy", direction="higher", chance=0.1)
+            >>> goal.scale(referred=True), goal.scale(referred=False)
+            ('log_error', 'raw')
+        """
+        known = RATIO_SCALES.get(self.measure) if referred else None
+        return known or ("raw" if self.direction == "higher" else "lower")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +212,67 @@ def _check_validation(what: str, criterion: Mapping[str, Endpoint]) -> None:
             )
 
 
+KINDS = {"greater": "difference > smallest effect", "equivalent": "|difference| < smallest effect"}
+"""What a claim says."""
+
+SCOPES = {
+    "these": "on these data sets (seeds random)",
+    "new": "on new data sets (data sets random)",
+}
+"""What a claim is about."""
+
+OF = {
+    "average": "averaged over all other factors",
+    "best": "the best tuned recipe within each level",
+}
+"""What of its levels a claim compares."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisteredClaim:
+    """A claim that a suite made before its run: `first` is better than `second`, or equivalent to it.
+
+    Args:
+        name: as it is told; distinct in the suite.
+        axis: whose levels are compared: a factor, `<factor>.<hyper-parameter>`, or a part of the protocol.
+        first: the planned levels of the first side: one of a factor; all levels with the value where the
+            axis is a hyper-parameter; values as records hold them where it is a part of the protocol.
+        second: likewise; cells of the two sides that differ in nothing else are compared.
+        where: for other axes, the levels or values to which the comparison is confined.
+        data: the data sets that it is about.
+        kind: of `KINDS`.
+        scope: of `SCOPES`.
+        of: of `OF`.
+
+    Raises:
+        RequestError: a side or the data are empty, or `kind`, `scope` or `of` is not known.
+    """
+
+    name: str
+    axis: str
+    first: tuple[Choice | Value, ...]
+    second: tuple[Choice | Value, ...]
+    where: Mapping[str, tuple[Choice | Value, ...]] = field(default_factory=dict)
+    data: tuple[Choice, ...]
+    kind: str = "greater"
+    scope: str = "these"
+    of: str = "average"
+
+    def __post_init__(self) -> None:
+        if not (self.first and self.second and self.data):
+            raise RequestError(
+                f"claim {self.name}: expected two sides and data, got nothing for one of them."
+            )
+        for key, known in (("kind", KINDS), ("scope", SCOPES), ("of", OF)):
+            if getattr(self, key) not in known:
+                raise RequestError(f"claim {self.name}: {unknown(key, getattr(self, key), known)}")
+
+    @property
+    def factor(self) -> str:
+        """The column of the records whose levels are compared."""
+        return self.axis.partition(".")[0]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SuiteInfo:
     """A suite as its report tells it.
@@ -198,6 +290,10 @@ class SuiteInfo:
             records tell which were.
         rates_default: whether, untuned, they are the ones that the catalog gives each optimizer.
         smallest_effect: the smallest difference that matters, per data set, in the endpoint's unit.
+        reference: the score, per data set, from which it is an improvement; where there is one, accuracies
+            are compared by their error rates and losses by their ratios (`scale`).
+        items: the number of test samples of a data set.
+        claims: the family of claims that the suite registered before its run.
         data: facts about each data set (source, license, SHA-256 …) as they are to be printed.
         command: what a person types to repeat the run.
         tuning: how its searches go; None for a suite that tunes nothing.
@@ -217,11 +313,31 @@ class SuiteInfo:
     rates_tuned: bool = False
     rates_default: bool = True
     smallest_effect: Mapping[str, float] = field(default_factory=dict)
+    reference: Mapping[str, float] = field(default_factory=dict)
+    items: Mapping[str, int] = field(default_factory=dict)
+    claims: tuple[RegisteredClaim, ...] = ()
     data: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     command: str = ""
     tuning: Tuning | None = None
     targets: Targets | None = None
     own_levels: tuple[str, ...] = ()
+
+    def scale(self, name: str) -> str:
+        """Return the scale (of `scales.SCALES`) on which levels are compared on a data set, by its name.
+
+        Raises:
+            RequestError: the data set is not one of the suite.
+        """
+        if name not in self.endpoints:
+            raise RequestError(unknown("data set", name, self.endpoints))
+        return self.endpoints[name].scale(referred=name in self.reference)
+
+    def criterion(self, name: str) -> Endpoint:
+        """Return what recipes are chosen by on a data set: its endpoint, of the validation data."""
+        if self.tuning is not None and name in self.tuning.criterion:
+            return self.tuning.criterion[name]
+        goal = self.endpoints[name]
+        return replace(goal, column=f"validation_{goal.column.partition('_')[2] or goal.column}")
 
     @property
     def rates(self) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from recipebench.reports.frames import STATUSES, endpoint, factors
-from recipebench.reports.statistics import mean_over_rows, t_intervals
+from recipebench.reports.frames import STATUSES, compared, data_name, factors
+from recipebench.reports.statistics import mean_intervals, mean_over_rows
 from recipebench.reports.suite_info import SuiteInfo
 
 SPLITS = ("train", "validation", "test")
@@ -80,19 +80,48 @@ def recipes(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def best(recipes: pd.DataFrame, suite: SuiteInfo, count: int = 10) -> pd.DataFrame:
-    """The recipes with the best means per data set, among those with as many seeds as any there.
+    """The recipes that validation chooses on each data set, the first of them: rows of `ranked`."""
+    found = ranked(recipes, suite)
+    return found[found["place"] <= count].reset_index(drop=True)
+
+
+def ranked(recipes: pd.DataFrame, suite: SuiteInfo) -> pd.DataFrame:
+    """Rank the recipes of each data set by validation; the endpoint, which is reported, ranks nothing.
+
+    Only candidates with as many seeds as any are ranked (`choice.with_choice`).
+
+    Args:
+        recipes: with the columns of `choice.with_choice`.
+        suite: tells which of two validation scores is better.
 
     Returns:
         The columns of `recipes` with `place`, 1 for the best, after `data`; ties in declared order.
     """
     parts = []
     for label, group in recipes.groupby("data", observed=True, sort=True):
-        full = group[(group["n"] == group["n"].max()) & group["mean"].notna()]
-        higher = endpoint(str(label), suite).direction == "higher"
-        top = full.sort_values("mean", ascending=not higher, kind="stable").head(count)
-        parts.append(top.assign(place=range(1, len(top) + 1)))
-    found = pd.concat(parts, ignore_index=True) if parts else recipes.assign(place=0)
+        known = group[group["candidate"] & group["mean"].notna() & group["validation"].notna()]
+        full = known[known["n"] == known["n"].max()]
+        higher = suite.criterion(data_name(str(label), suite)).direction == "higher"
+        order = full.sort_values("validation", ascending=not higher, kind="stable")
+        parts.append(order.assign(place=range(1, len(order) + 1)))
+    found = pd.concat(parts) if parts else recipes.assign(place=0)
     return found[["data", "place", *(c for c in recipes.columns if c != "data")]]
+
+
+def within(ranked: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """The best recipe within each level of each factor: the level's first in `ranked`.
+
+    Returns:
+        The columns of `ranked` with `factor` and `level`, in declared order of both; factors that have one
+        level on a data set are left out.
+    """
+    parts = []
+    for label, here in ranked.groupby("data", observed=True, sort=True):
+        for factor in compared(cells[cells["data"] == label]):
+            first = here.drop_duplicates(factor).sort_values(factor, kind="stable")
+            parts.append(first.assign(factor=factor, level=first[factor].astype(object)))
+    found = pd.concat(parts, ignore_index=True) if parts else ranked.assign(factor="", level="")
+    return found[["data", "factor", "level", *(c for c in ranked.columns if c != "data")]]
 
 
 def pair_means(cells: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
@@ -106,13 +135,14 @@ def pair_means(cells: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     return found[columns]
 
 
-def curves(values: pd.DataFrame, cells: pd.DataFrame, factor: str) -> pd.DataFrame:
+def curves(values: pd.DataFrame, cells: pd.DataFrame, factor: str, scale: str = "raw") -> pd.DataFrame:
     """Learning curves of the levels of a factor: averaged inside a seed first, then over the seeds.
 
     Args:
         values: one row an ok cell (indexed like `cells`), one column an epoch.
         cells: the frame of cells.
         factor: whose levels are compared.
+        scale: on which the intervals are made, of `statistics.SCALES`.
 
     Returns:
         Columns `data, level, epoch, mean, low, high, n, cells`.
@@ -122,7 +152,7 @@ def curves(values: pd.DataFrame, cells: pd.DataFrame, factor: str) -> pd.DataFra
     parts = []
     for (label, level), rows in known.groupby(["data", factor], observed=True, sort=True):
         by_seed = [mean_over_rows(there.loc[group.index]) for _, group in rows.groupby("seed", sort=True)]
-        found = t_intervals(np.stack(by_seed, axis=1))
+        found = mean_intervals(np.stack(by_seed, axis=1), scale)
         part = {"data": label, "level": level, "epoch": there.columns.astype(int), **found._asdict()}
         parts.append(pd.DataFrame(part | {"cells": len(rows)}))
     columns = ["data", "level", "epoch", "mean", "low", "high", "n", "cells"]
@@ -218,10 +248,11 @@ def _means(cells: pd.DataFrame, factor: str) -> pd.DataFrame:
 
 
 def _over_seeds(cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Average the score inside each seed, then over the seeds with a t interval."""
+    """Average the score inside each seed, then over the seeds with an interval on the data set's scale."""
     groups = cells.groupby(by, observed=True, sort=True)
     per_seed = cells.groupby([*by, "seed"], observed=True, sort=True)["score"].mean().unstack("seed")
-    found = t_intervals(per_seed.to_numpy(dtype="float64"))
+    scales = groups["scale"].first().reindex(per_seed.index).to_numpy(dtype=str)
+    found = mean_intervals(per_seed.to_numpy(dtype="float64"), scales)
     extra = {
         "cells": groups["score"].count().to_numpy(),
         "diverged": groups["status"].agg(lambda s: int((s == "diverged").sum())).to_numpy(),

@@ -11,12 +11,16 @@ import pandas as pd
 
 from recipebench.reports import charts, wording
 from recipebench.reports.contents import Contents
-from recipebench.reports.frames import STATUSES, data_name, endpoint
+from recipebench.reports.frames import ABSENT, STATUSES, data_name, endpoint
+from recipebench.reports.headline import lead
 from recipebench.reports.suite_info import Endpoint
-from recipebench.reports.wording import NO_RANKING, count, interval, number
+from recipebench.reports.wording import NO_RANKING, NO_VALUE, count, interval, number
 
 SOURCE = "Student 1908, quantiles by SciPy"
-INTERVAL = f"95\N{NO-BREAK SPACE}% t interval over seeds ({SOURCE})"
+INTERVAL = (
+    "95\N{NO-BREAK SPACE}% t interval over seeds, of shares on the logit scale and of losses on the log "
+    f"scale ({SOURCE})"
+)
 COUNTS = "Counts of records; no estimate."
 MOST_ROWS = 1_500
 _COST = ("cells", "seconds", "median_seconds", "parameters_max", "steps_max")
@@ -128,27 +132,104 @@ def factor_heading(factor: str, contents: Contents) -> str:
 
 
 def best(contents: Contents, label: str) -> View:
-    """Show the recipes with the best means on one data set."""
+    """Show the recipes that validation ranks first on one data set."""
     goal = endpoint(label, contents.suite)
     here = contents.best[contents.best["data"] == label]
     frame = charts.forest_frame(here)
     left_out = contents.recipes[contents.recipes["data"] == label]
     fewer = int((left_out["n"] < left_out["n"].max()).sum())
-    rates = {
+    caption = (
+        f"{label}: the {wording.count_of(len(here), 'recipe')} with the best {_criterion(contents, label)}; "
+        f"reported is the {wording.endpoint_name(goal)}{_in_unit(goal)}, {wording.better(goal)}: "
+        f"mean and {INTERVAL}, n seeds. {_LEAD}{_rates(contents)} {_chosen_on(here)}"
+        + (f" {wording.count_of(fewer, 'recipe')} with fewer seeds left out." if fewer else "")
+    )
+    rows = [_choice_row(contents, r, ["place", *contents.compared], frame) for _, r in here.iterrows()]
+    texts = ["#", *contents.compared]
+    return _choice_view(f"best-{wording.slug(label)}", caption, texts, goal, frame, [Group("", rows)])
+
+
+def within(contents: Contents, label: str) -> View:
+    """Show the best recipe within each level on one data set."""
+    goal = endpoint(label, contents.suite)
+    here = contents.within[contents.within["data"] == label]
+    frame, names = charts.forest_frame(here), contents.compared_on(label)
+    groups = []
+    for factor in names:
+        mine = here[here["factor"] == factor]
+        rows = [_choice_row(contents, r, ["level", "with"], frame) for r in _with_rest(mine, names)]
+        groups.append(Group(factor_heading(factor, contents), rows))
+    caption = (
+        f"{label}: within each level the recipe with the best {_criterion(contents, label)}; reported is the "
+        f"{wording.endpoint_name(goal)}{_in_unit(goal)}, {wording.better(goal)}: mean and {INTERVAL}, "
+        f"n seeds. {_LEAD}{_rates(contents)} {_chosen_on(here)}"
+    )
+    name = f"within-{wording.slug(label)}"
+    return _choice_view(name, caption, ["level", "best with"], goal, frame, groups)
+
+
+_LEAD = (
+    "Lead: by how much the first recipe of the data set is better, seed by seed, with its "
+    "95\N{NO-BREAK SPACE}% t interval; no verdict."
+)
+
+
+def _with_rest(rows: pd.DataFrame, names: Sequence[str]) -> Iterable[pd.Series[Any]]:
+    """Add to each row what its level stands together with, in words."""
+    for _, row in rows.iterrows():
+        rest = [(f, str(row[f])) for f in names if f != row["factor"] and row[f] != ABSENT]
+        row["with"] = " + ".join(wording.level_name(f, level) for f, level in rest) or NO_VALUE
+        yield row
+
+
+def _criterion(contents: Contents, label: str) -> str:
+    return wording.endpoint_name(contents.suite.criterion(data_name(label, contents.suite)))
+
+
+def _chosen_on(rows: pd.DataFrame) -> str:
+    if len(rows) and rows["fresh"].all():
+        return "Chosen by the tuning seeds' trials, on seeds that are not reported."
+    return "Chosen and reported on the same seeds: the first means are optimistic."
+
+
+def _rates(contents: Contents) -> str:
+    return {
         "tuned": "",
         "untuned": f" Recipes at these {contents.suite.rates}: not a ranking of optimizers.",
         "mixed": f" Optimizers not marked tuned are at {contents.suite.rates}: not a ranking of optimizers.",
     }[contents.rates]
-    caption = (
-        f"{label}: the {wording.count_of(len(here), 'recipe')} with the best mean "
-        f"{wording.endpoint_name(goal)}{_in_unit(goal)}, {wording.better(goal)}; "
-        f"mean and {INTERVAL}, n seeds.{rates} "
-        f"They were found by the endpoint itself, so the first means are optimistic."
-        + (f" {wording.count_of(fewer, 'recipe')} with fewer seeds left out." if fewer else "")
+
+
+def _choice_view(
+    name: str, caption: str, texts: list[str], goal: Endpoint, frame: tuple[float, float], groups: list[Group]
+) -> View:
+    unit = f", {wording.unit(goal.measure)}" if wording.unit(goal.measure) else ""
+    first = [
+        f"validation{unit}",
+        f"mean{unit}",
+        "95 % interval",
+        f"lead{unit and ', points'}",
+        "its interval",
+    ]
+    ends = tuple(number(end, goal.measure) for end in frame)
+    return view(name, caption, texts, [*first, "n", "diverged", "gaps"], groups, plot=ends)
+
+
+def _choice_row(
+    contents: Contents, r: pd.Series[Any], texts: Sequence[str], frame: tuple[float, float]
+) -> Row:
+    goal = endpoint(str(r["data"]), contents.suite)
+    row = _mean_row(r, texts, goal, frame)
+    ahead, low, high = lead(r, contents.suite)
+    at = len(texts)
+    shown = [number(ahead, goal.measure), interval(low, high, goal.measure)]
+    told = [*row.texts[:at], number(r["validation"], goal.measure), *row.texts[at : at + 2], *shown]
+    sorts = [*row.values[:at], sortable(r["validation"]), *row.values[at : at + 2]]
+    return Row(
+        [*told, *row.texts[at + 2 :]],
+        [*sorts, sortable(ahead), sortable(low), *row.values[at + 2 :]],
+        row.plot,
     )
-    rows = [_mean_row(r, ["place", *contents.compared], goal, frame) for _, r in here.iterrows()]
-    texts = ["#", *contents.compared]
-    return _mean_view(f"best-{wording.slug(label)}", caption, texts, goal, frame, [Group("", rows)])
 
 
 def recipes(contents: Contents) -> View:

@@ -140,9 +140,11 @@ def level_name(factor: str, label: str) -> str:
     """Name a level where its factor is not said beside it: a number or a mode is nothing by itself.
 
     Example:
-        >>> level_name("batch_size", "32"), level_name("activation", "relu")
-        ('batch_size 32', 'relu')
+        >>> level_name("batch_size", "32"), level_name("loss", "mse"), level_name("regularizer", "none")
+        ('batch_size 32', 'mse', 'no regularizer')
     """
+    if label == "none":
+        return f"no {factor}"
     return f"{factor} {label}" if factor in SETTINGS else label
 
 

@@ -11,7 +11,18 @@ from typing import Any
 
 import pandas as pd
 
-from recipebench.reports import export, fairness, figures, page, stamp, tuning_views, views
+from recipebench.reports import (
+    export,
+    fairness,
+    figures,
+    page,
+    registered,
+    stamp,
+    tuning_views,
+    verdict_views,
+    verdict_words,
+    views,
+)
 from recipebench.reports.contents import Contents, contents
 from recipebench.reports.suite_info import SuiteInfo
 
@@ -89,13 +100,13 @@ def summary(contents: Contents) -> str:
     lines = [f"# {text(suite.name)}", ""]
     lines += [text(suite.description), ""] if suite.description else []
     lines += [f"- {text(sentence)}" for sentence in contents.headline]
-    lines += ["", "These numbers describe; nothing here was tested.", "", "## Cells", ""]
+    lines += ["", *_verdict_summary(contents), "## Cells", ""]
     lines += [export.markdown(views.status(contents)), "## Level means", ""]
     lines += [export.markdown(views.factor_means(contents, label)) for label in contents.data]
     lines += [
         "## Best recipes",
         "",
-        *(export.markdown(views.best(contents, label)) for label in contents.data),
+        *(export.markdown(v(contents, label)) for label in contents.data for v in (views.within, views.best)),
     ]
     lines += _tuning_summary(contents) if contents.searches is not None else []
     if contents.reached is not None:
@@ -104,6 +115,14 @@ def summary(contents: Contents) -> str:
     lines += [part for sentence in suite.own_levels for part in ("", text(sentence))]
     lines += ["", f"Repeat it: {text(suite.command)}"] if suite.command else []
     return "\n".join([*lines, ""])
+
+
+def _verdict_summary(contents: Contents) -> list[str]:
+    if not contents.verdicts:
+        return []
+    tables = (verdict_views.verdicts(contents), verdict_views.effects(contents))
+    told = [f"- {export.markdown_text(sentence)}" for sentence in verdict_words.sentences(contents.verdicts)]
+    return ["## Verdicts", "", *told, "", *map(export.markdown, tables)]
 
 
 def _tuning_summary(contents: Contents) -> list[str]:
@@ -132,9 +151,11 @@ def _frames(records: pd.DataFrame, history: pd.DataFrame) -> Iterator[tuple[str,
 
 
 def _views(contents: Contents) -> list[views.View]:
-    each = [views.factor_means, views.best]
+    each = [views.factor_means, views.within, views.best]
     shared = [views.status, views.reasons, views.outcomes, views.cost, views.machines]
     found = [v(contents) for v in shared] + [v(contents, label) for label in contents.data for v in each]
+    if contents.verdicts:
+        found += [verdict_views.verdicts(contents), verdict_views.effects(contents)]
     if contents.searches is not None:
         tuned = ("chosen", "sensitivity", "best_of_k", "ranks", "cost")
         found += [getattr(tuning_views, name)(contents) for name in tuned]
@@ -143,13 +164,25 @@ def _views(contents: Contents) -> list[views.View]:
 
 
 def _tables(contents: Contents) -> dict[str, pd.DataFrame]:
-    names = ("counts", "reasons", "means", "best", "recipes", "outcomes", "cost", "machines", "spreads")
+    names = (
+        "counts",
+        "reasons",
+        "means",
+        "best",
+        "within",
+        "recipes",
+        "outcomes",
+        "cost",
+        "machines",
+        "spreads",
+    )
     found = {name: getattr(contents, name) for name in names}
     parts = [
         means.assign(factors=f"{a} \N{MULTIPLICATION SIGN} {b}") for (a, b), means in contents.pairs.items()
     ]
     curves = [c.assign(factor=f, measure=m, split=s) for (f, m, s), c in contents.curves.items()]
     found |= {"pairs": _together(parts)} if parts else {}
+    found |= {"verdicts": registered.table(contents.verdicts)} if contents.verdicts else {}
     found |= {} if contents.reached is None else {"time_to_target": contents.reached}
     if contents.searches is not None:
         found |= {file: getattr(contents.searches, name) for name, file in _SEARCH_FILES.items()}

@@ -171,6 +171,29 @@ def test_a_dry_run_tells_what_would_be_downloaded(
     assert not (tmp_path / "cache").exists()
 
 
+def test_a_dry_run_tells_the_power_of_claims_and_a_run_judges_them(command: Any, tmp_path: Path) -> None:
+    suite = suite_file(
+        tmp_path,
+        model={"mlp": {"hidden": [4]}},
+        matrix={"activation": ["relu", "sigmoid"]},
+        seeds=2,
+        smallest_effect={"synthetic_regression": 0.01},
+        claims=[{"better": {"activation": "relu"}, "than": {"activation": "sigmoid"}}],
+    )
+
+    before = command("run", suite, "--dry-run", "--store", tmp_path / "runs")
+    run = command("run", suite, "--store", tmp_path / "runs")
+    again = command("run", suite, "--dry-run", "--store", tmp_path / "runs")
+
+    told = "Power of the registered claims to tell one smallest effect from none (adjusted 95 % intervals, "
+    assert f"{told}2 seeds a data set):\n  0." in before.out
+    assert "relu > sigmoid (assumed: blocks spread by 1 smallest effect)" in before.out
+    assert told in run.out
+    assert "relu > sigmoid (spread of 2 blocks in the store)" in again.out
+    page = next((tmp_path / "runs").rglob("index.html")).read_text(encoding="utf-8")
+    assert "1 claim was registered in the suite" in page
+
+
 def test_the_estimate_grows_with_the_work_and_shrinks_with_workers(
     monkeypatch: pytest.MonkeyPatch, trained: Any
 ) -> None:

@@ -23,8 +23,8 @@ matrix:
 """
 LONG = "x" * 300
 KEYS = (
-    "Known: data, description, device, endpoint, exclude, include, matrix, model, name, probes, protocol, "
-    "seeds, smallest_effect, time_to_target, track, tuning."
+    "Known: claims, data, description, device, endpoint, exclude, include, matrix, model, name, probes, "
+    "protocol, reference, seeds, smallest_effect, time_to_target, track, tuning."
 )
 NAME = "expected 1 to 64 of a-z, 0-9, _ and -, a letter or digit first, got"
 COUNT = "line 5: seeds: expected a count from 1 to 10,000 or a list of seeds, got"

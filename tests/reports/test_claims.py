@@ -35,7 +35,7 @@ def test_three_words() -> None:
         "refuted",
         "inconclusive",
     ]
-    assert verdict([0.0, 1.2, 0.4]).reasons == ("The interval of level 0.95 does not lie on one side.",)
+    assert verdict([0.0, 1.2, 0.4]).reasons == ("The interval reaches to both sides of the smallest effect.",)
 
 
 def test_equivalence_is_a_claim_of_its_own() -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats  # type: ignore[import-untyped]
 
-from recipebench.reports import headline, wording
+from recipebench.reports import headline, tables, verdict_words, wording
 from recipebench.reports.contents import Contents, contents
+from recipebench.reports.variance import variance_shares
 
 
 @pytest.fixture(scope="module")
@@ -26,24 +30,71 @@ def test_first_sentence_counts_every_planned_cell(made: Contents) -> None:
     assert made.headline[0] == expected
 
 
-def test_each_data_set_tells_its_best_recipe_and_widest_factor(made: Contents) -> None:
-    assert len(made.headline) == 1 + 3
+def test_each_data_set_tells_what_validation_chose_its_lead_and_what_mattered(made: Contents) -> None:
+    assert len(made.headline) == 2 + 3 + 1
 
-    for label, sentence in zip(made.data, made.headline[1:], strict=True):
-        ranked = made.recipes[made.recipes["data"] == label].sort_values("mean", kind="stable")
-        top = ranked[ranked["n"] == 3].iloc[0 if label == "synthetic_regression" else -1]
-        wide = made.spreads[made.spreads["data"] == label].sort_values("spread").iloc[-1]
+    for label, sentence in zip(made.data, made.headline[2:5], strict=True):
+        known = made.recipes[(made.recipes["data"] == label) & (made.recipes["n"] == 3)]
+        first, second = known.sort_values("validation", ascending=label == "synthetic_regression").index[:2]
+        top, next_best = made.recipes.loc[first], made.recipes.loc[second]
         measure = made.suite.endpoints[label].measure
+        ahead = top["mean"] - next_best["mean"]
         for part in (
-            f"On {label} the",
+            f"On {label} validation chooses ",
             wording.with_unit(top["mean"], measure),
             wording.interval(top["low"], top["high"], measure),
-            " + ".join(top[factor] for factor in made.factors),
+            " + ".join(wording.level_name(f, top[f]) for f in made.factors),
             "each optimizer at its default rate",
-            f"the levels of {wide['factor']} lie furthest apart",
-            wording.difference(wide["spread"], measure),
+            " + ".join(wording.level_name(f, next_best[f]) for f in made.factors),
+            wording.difference(-ahead if label == "synthetic_regression" else ahead, measure),
+            "put to no registered test",
         ):
             assert part in sentence
+    assert "chosen by its validation score and reported on the same seeds" in made.headline[1]
+    assert made.headline[-1] == verdict_words.NONE_REGISTERED
+
+
+def test_the_lead_is_a_paired_interval_over_seeds(made: Contents) -> None:
+    ranked = tables.ranked(made.recipes, made.suite)
+    one, two = (ranked[ranked["data"] == "mnist"].iloc[i] for i in (0, 1))
+    cells = made.cells[made.cells["data"] == "mnist"]
+
+    def scores(recipe: Any) -> Any:
+        here = cells[(cells[made.factors] == recipe[made.factors]).all(axis=1)]
+        return here.sort_values("seed")["score"].to_numpy()
+
+    mean, low, high = headline.lead(two, made.suite)
+
+    found = stats.ttest_1samp(scores(one) - scores(two), 0.0).confidence_interval(0.95)
+    assert (low, high) == (pytest.approx(found.low), pytest.approx(found.high))
+    assert mean == pytest.approx((found.low + found.high) / 2)
+
+
+def test_the_test_endpoint_chooses_nothing(card: Any) -> None:
+    records = card.records.copy()
+    records["test_accuracy_at_best"] = 1 - records["test_accuracy_at_best"]
+    records["test_mse_at_best"] = 1 / records["test_mse_at_best"]
+
+    ours, other = (contents(frame, card.history, card.suite, []) for frame in (card.records, records))
+
+    columns = ["data", "place", *ours.factors, "validation"]
+    pd.testing.assert_frame_equal(other.best[columns], ours.best[columns])
+    assert not np.allclose(other.best["mean"], ours.best["mean"])
+
+
+def test_gaps_leave_the_spread_of_level_means_and_balance_gives_shares(make_card: Any) -> None:
+    whole = contents(*make_card(data=("mnist",), troubled=False))
+    sentence = whole.headline[2]
+
+    shares = variance_shares(whole.cells, whole.factors, block="seed")["omega2"]
+
+    assert "What mattered most, by the share of variance that it explains (ω²): " in sentence
+    factors = shares[whole.factors].sort_values(ascending=False)
+    assert f"(ω²): {factors.index[0]} {100 * factors.iloc[0]:.0f}\N{NO-BREAK SPACE}%, then" in sentence
+    assert f"optimizer with its untuned rate {100 * shares['optimizer']:.0f}\N{NO-BREAK SPACE}%" in sentence
+    gappy = contents(*make_card(data=("mnist",)))
+    assert gappy.cells["score"].isna().any()
+    assert "lie furthest apart there" in gappy.headline[2]
 
 
 def test_optimizers_at_default_rates_are_not_ordered(made: Contents) -> None:

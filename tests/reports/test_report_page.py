@@ -106,9 +106,9 @@ def test_optimizers_carry_their_label_everywhere(card: Any, outline: Outline) ->
     found = contents(*card)
     label = "optimizer (at default rates, not a ranking)"
 
-    assert outline.texts.count(label) == len(found.data) + 1  # each level table, and the outcomes
-    captions = [text for text in outline.texts if "with the best mean" in text]
-    assert len(captions) == 3
+    assert outline.texts.count(label) == 2 * len(found.data) + 1  # level tables, the best within, outcomes
+    captions = [text for text in outline.texts if "with the best validation" in text]
+    assert len(captions) == 2 * 3
     assert all("not a ranking of optimizers" in text for text in captions)
     tuned = contents(card.records, card.history, replace(card.suite, rates_tuned=True), [])
     assert "default rate" not in " ".join(Outline(_render(tuned)).texts)
@@ -120,7 +120,7 @@ def test_every_table_and_figure_names_n_and_source(outline: Outline, html: str) 
         r"<figcaption>(.*?)</figcaption>", html
     )
 
-    assert tags.count("caption") == tags.count("table") == 3 + 3 + 8
+    assert tags.count("caption") == tags.count("table") == 3 + 3 + 3 + 8
     assert tags.count("figcaption") == tags.count("figure") == 3 + 3
     assert len(captions) == tags.count("caption") + tags.count("figcaption")
     for caption in captions:
@@ -222,7 +222,7 @@ def test_a_factor_with_one_level_is_told_once(make_card: Callable[..., Any]) -> 
     assert found.compared == ["activation"]
     assert texts.count("model mlp") == 1
     assert "mlp" not in texts
-    assert ", reached by relu." in found.headline[1]
+    assert "On digits validation chooses relu: its test accuracy" in found.headline[2]
 
 
 def test_infinite_losses_still_make_a_page(make_card: Callable[..., Any]) -> None:

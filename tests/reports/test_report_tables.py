@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import special, stats  # type: ignore[import-untyped]
 
 from recipebench.levels import Choice
-from recipebench.reports import frames, tables
+from recipebench.reports import choice, frames, tables
 from recipebench.reports.suite_info import Endpoint, SuiteInfo
 
 ACCURACY = Endpoint(column="test_accuracy", direction="higher", chance=0.1)
@@ -45,6 +45,7 @@ def small() -> tuple[pd.DataFrame, SuiteInfo]:
                     "reason": None if status == "ok" else f"step {seed}",
                     "epochs": 2,
                     "test_accuracy": score if isinstance(score, float) else None,
+                    "validation_accuracy": 1 - score if isinstance(score, float) else None,
                 }
             )
     levels = {"first": (Choice("a", {}), Choice("b", {})), "second": (Choice("x", {}), Choice("y", {}))}
@@ -66,9 +67,9 @@ def test_level_means_by_hand(small: tuple[pd.DataFrame, SuiteInfo]) -> None:
     # a: seed means .55 and .75; b: .8 and, diverged at chance with the failed cell a gap, .1
     assert found.loc[("first", "a"), "mean"] == pytest.approx(0.65)
     assert found.loc[("first", "b"), "mean"] == pytest.approx(0.45)
-    half = stats.t.ppf(0.975, 1) * np.std([0.55, 0.75], ddof=1) / np.sqrt(2)
-    assert found.loc[("first", "a"), "low"] == pytest.approx(0.65 - half)
-    assert found.loc[("first", "a"), "high"] == pytest.approx(0.65 + half)
+    half = stats.t.ppf(0.975, 1) * np.std([0.55, 0.75], ddof=1) / np.sqrt(2) / (0.65 * 0.35)
+    ends = [special.expit(special.logit(0.65) + sign * half) for sign in (-1, 1)]
+    assert found.loc[("first", "a"), ["low", "high"]].tolist() == pytest.approx(ends)
     assert list(found.loc[("first", "b"), ["n", "cells", "diverged", "gaps", "partners"]]) == [
         2,
         3,
@@ -82,21 +83,23 @@ def test_level_means_by_hand(small: tuple[pd.DataFrame, SuiteInfo]) -> None:
 def test_recipes_and_best_by_hand(small: tuple[pd.DataFrame, SuiteInfo]) -> None:
     cells, suite = small
 
-    recipes = tables.recipes(cells)
+    recipes = choice.with_choice(tables.recipes(cells), cells, {})
     best = tables.best(recipes, suite, count=2)
 
     assert recipes["mean"].tolist() == pytest.approx([0.6, 0.7, 0.5, 0.7])
     assert recipes["n"].tolist() == [2, 2, 2, 1]  # the last has a gap, so it cannot be among the best
-    assert best[["place", "first", "second"]].values.tolist() == [[1, "a", "y"], [2, "a", "x"]]
+    # Validation, here 1 - test, chooses; b + x diverged once, which counts at chance level.
+    assert best[["place", "first", "second"]].values.tolist() == [[1, "a", "x"], [2, "a", "y"]]
+    assert best["validation"].tolist() == pytest.approx([0.4, 0.3])
 
 
 def test_best_follows_the_direction(small: tuple[pd.DataFrame, SuiteInfo]) -> None:
     cells, suite = small
     lower = replace(suite, endpoints={"d": replace(ACCURACY, direction="lower")})
 
-    best = tables.best(tables.recipes(cells), lower)
+    best = tables.best(choice.with_choice(tables.recipes(cells), cells, {}), lower)
 
-    assert best["mean"].tolist() == pytest.approx([0.5, 0.6, 0.7])
+    assert best["validation"].tolist() == pytest.approx([0.1, 0.3, 0.4])
 
 
 def test_planned_is_the_sum_of_all_outcomes(small: tuple[pd.DataFrame, SuiteInfo]) -> None:
@@ -139,8 +142,11 @@ def test_level_means_equal_a_plain_loop(card: Any) -> None:
     for _, row in found.iterrows():
         here = cells[(cells["data"] == row["data"]) & (cells[row["factor"]] == row["level"])]
         by_seed = [here.loc[here["seed"] == s, "score"].dropna().mean() for s in range(3)]
-        low, high = stats.t.interval(0.95, 2, np.mean(by_seed), stats.sem(by_seed))
-        assert row["mean"] == pytest.approx(np.mean(by_seed), rel=1e-12)
+        mean, log = np.mean(by_seed), row["data"] == "synthetic_regression"
+        center, slope = (np.log(mean), 1 / mean) if log else (special.logit(mean), 1 / (mean * (1 - mean)))
+        ends = stats.t.interval(0.95, 2, center, slope * stats.sem(by_seed))
+        low, high = (np.exp(end) if log else special.expit(end) for end in ends)
+        assert row["mean"] == pytest.approx(mean, rel=1e-12)
         assert (row["low"], row["high"]) == (pytest.approx(low, rel=1e-9), pytest.approx(high, rel=1e-9))
 
 

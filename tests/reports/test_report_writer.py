@@ -61,6 +61,8 @@ def test_all_files_are_written(out: Path) -> None:
         "figures/factor_means-digits.svg",
         "figures/pairs-digits-activation-initializer.svg",
         *(f"tables/{name}.tex" for name in ("best-digits", "factor_means-digits", "status", "reasons")),
+        "tables/within-digits.tex",
+        "tables/within.csv",
         *(f"tables/{name}.tex" for name in ("cost", "machines", "outcomes")),
         *(f"tables/{name}.csv" for name in ("best", "cost", "counts", "curves", "machines", "means")),
         *(f"tables/{name}.csv" for name in ("outcomes", "pairs", "reasons", "recipes", "spreads")),

@@ -1,0 +1,99 @@
+"""The figure of verdicts: every claim's adjusted interval, with the smallest effect marked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from recipebench.reports import verdict_words as words
+from recipebench.reports.charts import COLORS, ROWS, Spec, finish, rounded
+from recipebench.reports.claims import INCONCLUSIVE, REFUTED, SUPPORTED
+from recipebench.reports.registered import Judged
+
+PLACE = "verdicts"
+"""The slot of the figure on the page."""
+
+CAPTION = (
+    "Difference of each claim in smallest effects with its adjusted interval, cut at the frame; right of the "
+    "dashed line at 1 it is larger than the smallest effect, and at −1 as much worse. Axis: symmetric "
+    "logarithm. n, method and source stand in the table."
+)
+
+WORDS = (SUPPORTED, REFUTED, INCONCLUSIVE)
+WORD_COLORS = (COLORS[0], COLORS[1], "#808080")
+_NOTHING, _SMALLEST = "nothing", "smallest"
+_SHAPES = ("circle", "cross", "diamond")
+_ROW_HEIGHT, _REACH = 30, 1.6
+_HOLLOW: Spec = {"filled": False, "fill": "transparent", "strokeWidth": 2.5}
+_TICKS = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 100_000, 1_000_000)
+_TIPS = {"claim": "claim", "word": "verdict", "text": "difference", "ends": "interval"}
+
+
+def drawn(verdicts: Sequence[Judged]) -> list[Judged]:
+    """Return the claims that can be drawn: those with a difference, told in smallest effects."""
+    return [each for each in verdicts if each.relative and not math.isnan(each.verdict.mean)]
+
+
+def forest(verdicts: Sequence[Judged]) -> Spec:
+    """Draw the claims of a family as intervals under each other.
+
+    Args:
+        verdicts: the whole family; what `drawn` leaves out keeps its number and has no row.
+    """
+    rows = forest_rows(verdicts)
+    frame = (min(-1.25, *(row["low"] for row in rows)), max(1.25, *(row["high"] for row in rows)))
+    spec = alt.Chart(alt.NamedData(name=ROWS))
+    scale = alt.Scale(domain=list(frame), type="symlog", nice=False)
+    ticks = [t for tick in _TICKS for t in (-tick, tick) if frame[0] <= t <= frame[1]]
+    axis = alt.Axis(values=sorted([0, *ticks]), format=",d")
+    title = "difference in smallest effects"
+    x: dict[str, Any] = {"type": "quantitative", "scale": scale, "axis": axis, "title": title}
+    order = [row["label"] for row in rows]
+    left = alt.Axis(ticks=False, labelLimit=300)
+    y = alt.Y("label", type="nominal", sort=order, title=None, axis=left)
+    colors = alt.Scale(domain=list(WORDS), range=list(WORD_COLORS))
+    hue = alt.Color("word", type="nominal", scale=colors, sort=None)
+    shape = alt.Shape("word", type="nominal", scale=alt.Scale(domain=list(WORDS), range=list(_SHAPES)))
+    tips = [alt.Tooltip(field, type="nominal", title=name) for field, name in _TIPS.items()]
+    marks = [
+        alt.Chart(alt.NamedData(name=name))
+        .mark_rule(strokeWidth=1, opacity=0.7, strokeDash=dashes)
+        .encode(alt.X("at", **x))
+        for name, dashes in ((_NOTHING, [1, 0]), (_SMALLEST, [4, 3]))
+    ]
+    line = spec.mark_rule(strokeWidth=2, opacity=0.6).encode(alt.X("low", **x), alt.X2("high"), y, hue)
+    dot = spec.mark_point(size=70, opacity=1, **_HOLLOW).encode(
+        alt.X("mean", **x), y, hue, shape, tooltip=tips
+    )
+    chart = alt.layer(*marks, line, dot)
+    drawn_at = {_NOTHING: [{"at": 0}], _SMALLEST: [{"at": -1}, {"at": 1}]}
+    found = finish(chart, rows, width="container", height=_ROW_HEIGHT * len(rows))
+    return found | {"datasets": found["datasets"] | drawn_at}
+
+
+def forest_rows(verdicts: Sequence[Judged]) -> list[dict[str, Any]]:
+    """Return the intervals as plain values, cut where they reach far beyond all differences."""
+    known = drawn(verdicts)
+    place = {id(each): i for i, each in enumerate(verdicts, start=1)}
+    reach = _REACH * max([1.25, *(abs(each.verdict.mean) for each in known)])
+    rows = []
+    for each in known:
+        found = each.verdict
+        ends = [found.mean if math.isnan(end) else end for end in (found.low, found.high)]
+        low, high = (min(max(end, -reach), reach) for end in ends)
+        rows.append(
+            {
+                "label": f"{place[id(each)]}. {each.claim.name}",
+                "claim": each.claim.name,
+                "word": found.word,
+                "mean": rounded(found.mean),
+                "low": rounded(low),
+                "high": rounded(high),
+                "text": words.difference(each),
+                "ends": words.ends(each),
+            }
+        )
+    return rows
