@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from recipebench.errors import RequestError, unknown
-from recipebench.reports import frames, headline, searches, tables, targets
+from recipebench.reports import comparisons, frames, headline, searches, tables, targets
+from recipebench.reports.comparisons import Comparisons
 from recipebench.reports.frames import endpoint
 from recipebench.reports.searches import Searches
 from recipebench.reports.suite_info import SuiteInfo
@@ -31,6 +32,7 @@ class Contents:
         pairs: `tables.pair_means` of each pair of factors.
         curves: `tables.curves` of each (factor, measure, split).
         headline: the sentences on top.
+        comparisons: levels against each other: effects, ranks, shares of variance, profiles.
         searches: what tuning gave; None of a suite that tunes nothing.
         reached: `targets.time_to_target`; None where nothing is declared.
     """
@@ -51,6 +53,7 @@ class Contents:
     pairs: dict[tuple[str, str], pd.DataFrame]
     curves: dict[tuple[str, str, str], pd.DataFrame]
     headline: list[str]
+    comparisons: Comparisons
     searches: Searches | None = None
     reached: pd.DataFrame | None = None
 
@@ -115,6 +118,7 @@ def contents(
     )
     compared = [f for f in frames.compared(cells) if cells[f].nunique() > 1]
     found = _searches(records, everything, suite)
+    reached, epochs = _reached(records, history, cells, suite)
     return Contents(
         suite=suite,
         environments=environments,
@@ -132,9 +136,19 @@ def contents(
         pairs={pair: tables.pair_means(cells, *pair) for pair in tables.pairs(compared)},
         curves=_curves(history, cells, suite),
         headline=headline.sentences(cells, counts, best, spreads, suite, recipes=recipes, searches=found),
+        comparisons=comparisons.compare(cells, suite, _unranked(cells, suite), epochs),
         searches=found,
-        reached=_reached(records, history, cells, suite),
+        reached=reached,
     )
+
+
+def _unranked(cells: pd.DataFrame, suite: SuiteInfo) -> dict[str, str]:
+    """The factors that must not be ranked, and why."""
+    why = {
+        "untuned": f"all at {suite.rates}",
+        "mixed": f"some at {suite.rates}",
+    }
+    return {"optimizer": why[known]} if (known := frames.rates(cells, suite)) in why else {}
 
 
 def _searches(records: pd.DataFrame, everything: pd.DataFrame, suite: SuiteInfo) -> Searches | None:
@@ -151,10 +165,13 @@ def _searches(records: pd.DataFrame, everything: pd.DataFrame, suite: SuiteInfo)
 
 def _reached(
     records: pd.DataFrame, history: pd.DataFrame, cells: pd.DataFrame, suite: SuiteInfo
-) -> pd.DataFrame | None:
+) -> tuple[pd.DataFrame | None, pd.Series[float] | None]:
+    """Tell how many cells of each level reached the target, and when each cell did."""
     if suite.targets is None or history.empty:
-        return None
-    return targets.time_to_target(records, history, cells, suite.targets, suite)
+        return None, None
+    values = targets.target_values(records, cells, suite.targets, suite)
+    epochs = targets.epochs_to_target(values, history, cells, suite.targets, suite)
+    return targets.counted(cells, epochs, values), epochs
 
 
 def _reported(history: pd.DataFrame, everything: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
