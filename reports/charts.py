@@ -88,7 +88,7 @@ def by_level(order: Sequence[str]) -> dict[str, Any]:
     return {
         "color": alt.Color("level", type="nominal", scale=colors, sort=None),
         "strokeDash": alt.StrokeDash("level", type="nominal", scale=dashes, sort=None),
-        "opacity": alt.condition(_LOOKED_AT, alt.value(1), alt.value(0.15)),
+        "opacity": alt.OpacityValue(0.15, condition={"test": _LOOKED_AT, "value": 1}),
     }
 
 
@@ -128,7 +128,7 @@ def curve_panel(order: Sequence[str], measure: str, frame: Frame) -> AnyChart:
     title = wording.measure_name(measure)
     y = alt.Y("mean", type="quantitative", title=title, scale=y_scale, axis=y_axis)
     low = alt.Y("low", type="quantitative", scale=y_scale, title=title, axis=y_axis)
-    faint = alt.condition(_LOOKED_AT, alt.value(0.14), alt.value(0.03))
+    faint = alt.OpacityValue(0.03, condition={"test": _LOOKED_AT, "value": 0.14})
     band = spec.mark_area(clip=True).encode(x, low, alt.Y2("high"), hue, opacity=faint)
     line = spec.mark_line(strokeWidth=2, clip=True).encode(x, y, **looks)
     hit = spec.mark_point(opacity=0, size=160, filled=True, clip=True).encode(x, y, hue, tooltip=shown(_TIPS))
@@ -205,7 +205,7 @@ def heatmap(first: Sequence[str], second: Sequence[str], titles: tuple[str, str]
         ),
     )
     tips = shown(_HEAT_TIPS)
-    ink = alt.condition("datum.shade > 0.45", alt.value("#ffffff"), alt.value("#10202f"))
+    ink = alt.ColorValue("#10202f", condition={"test": "datum.shade > 0.45", "value": "#ffffff"})
     cells = spec.mark_rect(cornerRadius=3).encode(x, y, shade, tooltip=tips)
     text = spec.mark_text(fontSize=12).encode(
         x, y, text=alt.Text("text", type="nominal"), color=ink, tooltip=tips

@@ -113,7 +113,7 @@ def critical_difference(levels: int) -> AnyChart:
     wide = spec.mark_rule(strokeWidth=2, color=COLORS[1]).encode(x, span, y)
     dots = spec.transform_filter("datum.kind === 'level'")
     dot = dots.mark_point(filled=True, size=70, opacity=1, color=COLORS[0])
-    label = {"fontSize": 12, "baseline": "middle"}
+    label: dict[str, Any] = {"fontSize": 12, "baseline": "middle"}
     right = dots.mark_text(align="left", dx=9, **label).transform_filter("datum.left")
     left = dots.mark_text(align="right", dx=-9, **label).transform_filter("!datum.left")
     told = alt.Text("text", type="nominal")
@@ -177,21 +177,24 @@ def variance(terms: Sequence[str]) -> AnyChart:
     return alt.layer(spec.mark_bar(height=14).encode(x, y, hue, tooltip=shown(_SHARE_TIPS)))
 
 
-def variance_rows(found: pd.DataFrame, factors: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the bars of `variance` as plain values."""
-    kinds = {
-        term: "factor" if term in factors else "rest" if term in ("seed", "residual") else "pair"
-        for term in found["term"]
-    }
+def variance_rows(found: pd.DataFrame, names: Sequence[str], factors: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the bars of `variance` as plain values.
+
+    Args:
+        found: rows of `comparisons.shares` of one data set.
+        names: how each row's term is called.
+        factors: the terms that are factors.
+    """
+    rest = {"seed", "residual"} - set(factors)
     return [
         {
-            "term": row["term"],
+            "term": name,
             "omega2": rounded(row["omega2"]),
-            "kind": kinds[row["term"]],
+            "kind": "factor" if row["term"] in factors else "rest" if row["term"] in rest else "pair",
             "text": wording.with_unit(row["omega2"], "accuracy"),
             "naive": wording.with_unit(row["eta2"], "accuracy"),
         }
-        for row in found.to_dict("records")
+        for name, row in zip(names, found.to_dict("records"), strict=True)
     ]
 
 
@@ -269,7 +272,7 @@ def departures(first: Sequence[str], second: Sequence[str], titles: tuple[str, s
     )
     tips = shown(_DEPARTURE_TIPS)
     strong = "datum.shade > 0.86 || datum.shade < 0.12"
-    ink = alt.condition(strong, alt.value("#ffffff"), alt.value("#10202f"))
+    ink = alt.ColorValue("#10202f", condition={"test": strong, "value": "#ffffff"})
     cells = spec.mark_rect(cornerRadius=3).encode(x, y, shade, tooltip=tips)
     text = spec.mark_text(fontSize=12).encode(x, y, text=alt.Text("text", type="nominal"), color=ink)
     return alt.layer(cells, text.encode(tooltip=tips))

@@ -30,7 +30,7 @@ def effects(contents: Contents) -> dict[str, dict[str, Spec]]:
             rows = comparison_charts.effect_rows(part, goal, frame)
             height = comparison_charts.ROW_HEIGHT * len(names)
             spec = charts.finish(chart, rows, width="container", height=height)
-            slots.setdefault(f"effects-{position}", {})[str(compared.index(factor))] = spec
+            slots.setdefault(f"effects-{position}", {})[str(compared.index(str(factor)))] = spec
     return slots
 
 
@@ -52,17 +52,14 @@ def variance(contents: Contents) -> list[Drawn]:
     found, drawn = contents.comparisons.shares, []
     for position, label in enumerate(comparison_views.shared_data(contents)):
         here = found[found["data"] == label]
-        told = here.assign(term=[comparison_views.term_name(term, contents) for term in here["term"]])
-        factors = [comparison_views.term_name(name, contents) for name in contents.compared]
-        rows = comparison_charts.variance_rows(here, contents.compared)
-        rows = [row | {"term": term} for row, term in zip(rows, told["term"], strict=True)]
-        names = list(told["term"])
+        names = [comparison_views.term_name(term, contents) for term in here["term"]]
+        rows = comparison_charts.variance_rows(here, names, contents.compared)
         height = 20 * len(names)
         spec = charts.finish(comparison_charts.variance(names), rows, width="container", height=height)
-        cells = int((contents.cells["data"] == label).sum())
+        cells = wording.count_of(int((contents.cells["data"] == label).sum()), "cell")
         caption = (
-            f"ω² of {wording.count_of(len(factors), 'factor')}, their pairs, the seeds and the rest (Hays "
-            f"1994); n = {wording.count_of(cells, 'cell')}. {comparison_views.EXPLORATORY}"
+            f"ω² of the factors, their pairs, the seeds and the rest (Hays 1994); n = {cells}. "
+            f"{comparison_views.EXPLORATORY}"
         )
         file = f"variance_shares-{wording.slug(label)}"
         drawn.append(Drawn(f"variance-{position}", file, label, caption, spec))

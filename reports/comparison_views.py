@@ -111,7 +111,7 @@ def shares(contents: Contents) -> View:
     rows = []
     for term in terms:
         values = [by_place.get((label, term), math.nan) for label in data]
-        texts = [wording.with_unit(value, "accuracy") for value in values]
+        texts = [share(value) for value in values]
         rows.append(Row([term_name(term, contents), *texts], [None, *map(sortable, values)]))
     return view("variance_shares", shares_caption(contents), ["term"], data, [Group("", rows)])
 
@@ -149,13 +149,23 @@ def shares_caption(contents: Contents) -> str:
     )
 
 
+def share(value: float) -> str:
+    r"""Show a share of variance in percent; what rounds to nothing has no sign.
+
+    Example:
+        >>> share(0.1234), share(-1e-9)
+        ('12.34\xa0%', '0.00\xa0%')
+    """
+    return wording.with_unit(0.0 if abs(value) < 5e-5 else value, "accuracy")
+
+
 def share_of_pair(contents: Contents, label: str, pair: tuple[str, str]) -> str:
     """Tell the share of variance that is the interaction of two factors; empty where it is not known."""
     found = contents.comparisons.shares
     here = found[(found["data"] == label) & (found["term"] == " × ".join(pair))]
     if here.empty:
         return ""
-    return f"interaction: ω² = {wording.with_unit(float(here['omega2'].iloc[0]), 'accuracy')} of the variance"
+    return f"interaction: ω² = {share(float(here['omega2'].iloc[0]))} of the variance"
 
 
 def profiles(contents: Contents) -> View:

@@ -257,7 +257,9 @@ def _ranking(cells: pd.DataFrame, suite: SuiteInfo, factor: str) -> Ranking:
     names = max((found.levels for found in grids.values()), key=len)
     whole = {label: found for label, found in grids.items() if found.levels == names}
     if len(names) < 3:
-        return Ranking(factor, reason=f"{len(names)} levels, of which ranks would say no more than paired effects")
+        return Ranking(
+            factor, reason=f"{len(names)} levels, of which ranks would say no more than paired effects"
+        )
     parts = {label: _block_ranks(found, endpoint(label, suite).direction) for label, found in whole.items()}
     parts = {label: part for label, part in parts.items() if len(part)}
     blocks = np.concatenate([np.zeros((0, len(names))), *parts.values()])

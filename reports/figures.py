@@ -96,22 +96,22 @@ def _curve_slots(contents: Contents) -> Slots:
     epochs, _ = drawn_epochs(contents)
     found: Slots = {}
     for position, label in enumerate(contents.data):
-        for split in CURVE_SPLITS:
-            found[f"curves-{position}-{split}"] = dict(_curve_choices(contents, label, split, epochs))
+        for choice, split, spec in _curve_choices(contents, label, epochs):
+            found.setdefault(f"curves-{position}-{split}", {})[choice] = spec
     return found
 
 
-def _curve_choices(
-    contents: Contents, label: str, split: str, epochs: list[int]
-) -> Iterator[tuple[str, Spec]]:
+def _curve_choices(contents: Contents, label: str, epochs: list[int]) -> Iterator[tuple[str, str, Spec]]:
+    """The curves of every factor, measure and split; both splits have one frame."""
     for place, factor in enumerate(contents.compared):
         for rank, measure in enumerate(measures(label, contents.suite)):
-            frame = charts.frame_of(pd.concat(_panels(contents, label, factor, measure).values()), measure)
-            rows = _panels(contents, label, factor, measure)[split]
+            panels = _panels(contents, label, factor, measure)
+            frame = charts.frame_of(pd.concat(panels.values()), measure)
             chart = charts.curve_panel(contents.levels(factor), measure, frame)
-            values = charts.curve_rows(rows[rows["epoch"].isin(epochs)], measure, frame)
-            spec = charts.finish(chart, values, width="container", height=_CURVE_HEIGHT)
-            yield f"{place}-{rank}", charts.told_apart(spec)
+            blank = charts.told_apart(charts.finish(chart, [], width="container", height=_CURVE_HEIGHT))
+            for split, rows in panels.items():
+                values = charts.curve_rows(rows[rows["epoch"].isin(epochs)], measure, frame)
+                yield f"{place}-{rank}", split, blank | {"datasets": {charts.ROWS: values}}
 
 
 def _panels(contents: Contents, label: str, factor: str, measure: str) -> dict[str, pd.DataFrame]:

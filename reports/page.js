@@ -42,6 +42,7 @@ function showTip(_handler, event, _item, value) {
 }
 
 const drawn = new Map(); // place -> {spec, result}
+const labels = new Map(); // place -> what it shows, in words
 const latestDraw = new Map(); // place -> a token: a choice made meanwhile wins
 
 // Rows come as {keys, values}; a definition is unpacked when it is drawn.
@@ -69,7 +70,11 @@ async function draw(place, choice) {
   const spec = unpacked(found);
   const result = await embed(place, spec, held.config);
   if (latestDraw.get(place) !== latest) return result.finalize();
-  place.querySelector("svg").setAttribute("aria-hidden", "true"); // the place itself is the image, with a label
+  // Vega names the place after itself; the place is an image with a label of our own, and its parts are not.
+  for (const name of place.getAttributeNames()) if (name.startsWith("aria-")) place.removeAttribute(name);
+  place.setAttribute("role", "img");
+  place.setAttribute("aria-label", labels.get(place));
+  place.querySelector("svg").setAttribute("aria-hidden", "true");
   drawn.set(place, { spec, result });
   place.after(toolsOf(place, spec));
   if (spec.params) {
@@ -164,7 +169,7 @@ function numbersOf(spec, label) {
 }
 
 function toolsOf(place, spec) {
-  const what = place.getAttribute("aria-label").split(";")[0];
+  const what = labels.get(place).split(";")[0];
   const box = element("div", { className: "tools" });
   const list = button("Numbers", `Numbers: ${what}`, () => {
     const open = list.getAttribute("aria-expanded") === "true";
@@ -178,6 +183,9 @@ function toolsOf(place, spec) {
 }
 
 async function drawAll() {
+  for (const place of document.querySelectorAll("[data-slot]")) {
+    labels.set(place, place.getAttribute("aria-label"));
+  }
   for (const section of document.querySelectorAll("[data-charts]")) {
     for (const legend of section.querySelectorAll(".legend")) makeLegend(legend, section);
     for (const form of section.querySelectorAll("form")) {
