@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import altair as alt
@@ -73,18 +73,20 @@ def config(ink: str, *, legends: bool) -> dict[str, Any]:
     }
 
 
-def by_level(order: Sequence[str]) -> dict[str, Any]:
+def by_level(order: Sequence[str], drawn: Collection[str] | None = None) -> dict[str, Any]:
     """Return how lines tell their levels: by color, by dashes, and faint while another one is looked at.
 
     Which one is looked at, and which are hidden, stands in the parameters `focus` and `hidden` of the
     definition (see `told_apart`), which the page sets.
 
     Args:
-        order: all levels in declared order.
+        order: all levels in declared order, which fixes colors and dashes.
+        drawn: those that the chart has; all by default.
     """
-    names = list(order)
-    colors = alt.Scale(domain=names, range=[color(i) for i in range(len(names))])
-    dashes = alt.Scale(domain=names, range=[list(dash(i)) or [1, 0] for i in range(len(names))])
+    known = [(i, level) for i, level in enumerate(order) if drawn is None or level in drawn]
+    names = [level for _, level in known]
+    colors = alt.Scale(domain=names, range=[color(i) for i, _ in known])
+    dashes = alt.Scale(domain=names, range=[list(dash(i)) or [1, 0] for i, _ in known])
     return {
         "color": alt.Color("level", type="nominal", scale=colors, sort=None),
         "strokeDash": alt.StrokeDash("level", type="nominal", scale=dashes, sort=None),
@@ -108,16 +110,19 @@ def shown(tips: Mapping[str, str]) -> list[alt.Tooltip]:
     return [alt.Tooltip(field, type="nominal", title=name) for field, name in tips.items()]
 
 
-def curve_panel(order: Sequence[str], measure: str, frame: Frame) -> AnyChart:
+def curve_panel(
+    order: Sequence[str], measure: str, frame: Frame, drawn: Collection[str] | None = None
+) -> AnyChart:
     """Draw the learning curves of one data set and split: a line and a band for each level.
 
     Args:
         order: all levels in declared order, which fixes colors and dashes.
         measure: `accuracy`, `loss`, `mse` …
         frame: lowest and highest value shown; bands are cut there.
+        drawn: the levels that have a curve; all by default.
     """
     spec = alt.Chart(alt.NamedData(name=ROWS))
-    looks = by_level(order)
+    looks = by_level(order, drawn)
     hue = looks["color"]
     x = alt.X(
         "epoch", type="quantitative", title="epoch", axis=alt.Axis(tickMinStep=1, grid=False, format="d")
@@ -207,10 +212,25 @@ def heatmap(first: Sequence[str], second: Sequence[str], titles: tuple[str, str]
     tips = shown(_HEAT_TIPS)
     ink = alt.ColorValue("#10202f", condition={"test": "datum.shade > 0.45", "value": "#ffffff"})
     cells = spec.mark_rect(cornerRadius=3).encode(x, y, shade, tooltip=tips)
-    text = spec.mark_text(fontSize=12).encode(
+    text = spec.mark_text(fontSize=text_size(len(second))).encode(
         x, y, text=alt.Text("text", type="nominal"), color=ink, tooltip=tips
     )
     return alt.layer(cells, text)
+
+
+def text_size(columns: int) -> int:
+    """Return the size of the numbers in a grid of so many columns."""
+    return 12 if columns <= 6 else 10 if columns <= 8 else 8
+
+
+def upright(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Return whether a grid is better read with its factors changed over: numbers need narrow columns few.
+
+    Example:
+        >>> upright(["a", "b"], ["x", "y", "z"]), upright(["a", "b"], ["x", "y"])
+        (True, False)
+    """
+    return len(second) > len(first)
 
 
 def grid_axes(first: Sequence[str], second: Sequence[str], titles: tuple[str, str]) -> tuple[alt.X, alt.Y]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from recipebench.reports import profiles, wording
-from recipebench.reports.charts import COLORS, ROWS, AnyChart, by_level, grid_axes, rounded, shown
+from recipebench.reports.charts import COLORS, ROWS, AnyChart, by_level, grid_axes, rounded, shown, text_size
 from recipebench.reports.comparisons import Profile, Ranking
 from recipebench.reports.suite_info import Endpoint
 
@@ -43,7 +43,7 @@ def effects(levels: Sequence[str], title: str, frame: tuple[float, float]) -> An
     """
     spec = alt.Chart(alt.NamedData(name=ROWS))
     scale = alt.Scale(domain=list(frame), nice=False)
-    axis = alt.Axis(format="~g", tickCount=6)
+    axis = alt.Axis(format="~r", tickCount=6)  # of 70 the ticks of ~g make 7e+1
     y = alt.Y(
         "level",
         type="nominal",
@@ -274,7 +274,8 @@ def departures(first: Sequence[str], second: Sequence[str], titles: tuple[str, s
     strong = "datum.shade > 0.86 || datum.shade < 0.12"
     ink = alt.ColorValue("#10202f", condition={"test": strong, "value": "#ffffff"})
     cells = spec.mark_rect(cornerRadius=3).encode(x, y, shade, tooltip=tips)
-    text = spec.mark_text(fontSize=12).encode(x, y, text=alt.Text("text", type="nominal"), color=ink)
+    text = spec.mark_text(fontSize=text_size(len(second)))
+    text = text.encode(x, y, text=alt.Text("text", type="nominal"), color=ink)
     return alt.layer(cells, text.encode(tooltip=tips))
 
 

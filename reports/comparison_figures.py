@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pandas as pd
+
 from recipebench.reports import charts, comparison_charts, comparison_views, comparisons, wording
 from recipebench.reports.charts import Spec
 from recipebench.reports.contents import Contents
@@ -17,6 +19,7 @@ PROFILE_HEIGHT = 260
 def effects(contents: Contents) -> dict[str, dict[str, Spec]]:
     """Return the forests of paired effects: `effects-<data>` with a choice a factor."""
     found, compared = contents.comparisons.effects, contents.compared
+    found = found[found["n"] > 0]
     slots: dict[str, dict[str, Spec]] = {}
     for position, label in enumerate(contents.data):
         here, goal = found[found["data"] == label], endpoint(label, contents.suite)
@@ -83,12 +86,36 @@ def departures(contents: Contents, label: str, pair: tuple[str, str]) -> Spec | 
     found = comparisons.interaction(means[means["data"] == label])
     if found is None:
         return "Not every combination has a mean here, so there is no interaction to show."
-    first, second = contents.levels(pair[0]), contents.levels(pair[1])
+    title = comparison_views.share_of_pair(contents, label, pair)
+    pair, found, first, second = turned(contents, pair, found)
     rows = comparison_charts.departure_rows(found, endpoint(label, contents.suite))
     chart = comparison_charts.departures(first, second, pair)
-    title = comparison_views.share_of_pair(contents, label, pair)
     more = {"title": {"text": title, "fontWeight": "normal"}} if title else {}
     return charts.finish(chart, rows, width="container", height=charts.GRID_ROW * len(first), **more)
+
+
+def turned(
+    contents: Contents, pair: tuple[str, str], rows: pd.DataFrame
+) -> tuple[tuple[str, str], pd.DataFrame, list[str], list[str]]:
+    """Put the factor with more levels first, so that a grid has few columns.
+
+    Args:
+        contents: what the report says.
+        pair: two factors.
+        rows: their combinations, with the columns `first` and `second`.
+
+    Returns:
+        The pair, its rows, and the levels of each that stand in the rows, in declared order.
+    """
+    columns = ("first", "second")
+    there = [set(rows[column].astype(str)) for column in columns]
+    first, second = (
+        [level for level in contents.levels(factor) if level in known]
+        for factor, known in zip(pair, there, strict=True)
+    )
+    if not charts.upright(first, second):
+        return pair, rows, first, second
+    return pair[::-1], rows.rename(columns={"first": "second", "second": "first"}), second, first
 
 
 def slots(contents: Contents) -> dict[str, dict[str, Spec]]:

@@ -23,7 +23,7 @@ BLOCKS = (
 FEW = 10
 """Up to so many blocks Friedman's approximations are rough (Demšar 2006)."""
 
-_TERMS = {"seed": "seeds (shared draws)", "residual": "residual, and interactions of three and more"}
+_TERMS = {"seed": "seeds"}
 
 
 def effects(contents: Contents, label: str) -> View:
@@ -143,9 +143,10 @@ def shares_caption(contents: Contents) -> str:
     known = [int(cells[label]) for label in shared_data(contents)] or [0]
     return (
         "Share of the variance of the endpoint that a factor, a pair of factors (beyond the two alone) or "
-        "the seeds explain, as ω² of a balanced analysis of variance (Hays 1994; Olejnik and Algina 2003): "
-        "near 0 on average for what does nothing, so it may lie a little below 0. It depends on which levels "
-        f"were compared. n = {wording.count_range(min(known), max(known))} cells a data set. {EXPLORATORY}"
+        "the seeds (by the draws that all cells of a seed share) explain, the residual being noise and "
+        "interactions of three and more; as ω² of a balanced analysis of variance (Hays 1994; Olejnik and "
+        "Algina 2003): near 0 on average for what does nothing, so it may lie a little below 0. It depends on "
+        f"which levels were compared. n = {wording.count_range(min(known), max(known))} cells a data set. {EXPLORATORY}"
     )
 
 
@@ -232,8 +233,9 @@ def probability(value: float) -> str:
 
 
 def _friedman(found: Ranking) -> str:
+    f = "\N{INFINITY}" if math.isinf(found.f) else f"{found.f:.3g}"
     return (
-        f"Friedman F = {found.f:.3g}, adjusted p {probability(found.p_adjusted)}, "
+        f"Friedman F = {f}, adjusted p {probability(found.p_adjusted)}, "
         f"critical difference {found.difference:.2f}"
     )
 

@@ -305,6 +305,8 @@ def shares(cells: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for label, here in cells.groupby("data", observed=True, sort=True):
         names = several(here)
+        if not names:
+            continue
         block = "seed" if here["seed"].nunique() > 1 else None
         reason = obstacle(here, names, block=block)
         if reason:

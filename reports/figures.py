@@ -106,8 +106,9 @@ def _curve_choices(contents: Contents, label: str, epochs: list[int]) -> Iterato
     for place, factor in enumerate(contents.compared):
         for rank, measure in enumerate(measures(label, contents.suite)):
             panels = _panels(contents, label, factor, measure)
-            frame = charts.frame_of(pd.concat(panels.values()), measure)
-            chart = charts.curve_panel(contents.levels(factor), measure, frame)
+            both = pd.concat(panels.values())
+            frame, there = charts.frame_of(both, measure), set(both["level"].astype(str))
+            chart = charts.curve_panel(contents.levels(factor), measure, frame, there)
             blank = charts.told_apart(charts.finish(chart, [], width="container", height=_CURVE_HEIGHT))
             for split, rows in panels.items():
                 values = charts.curve_rows(rows[rows["epoch"].isin(epochs)], measure, frame)
@@ -123,7 +124,7 @@ def _panels(contents: Contents, label: str, factor: str, measure: str) -> dict[s
 
 
 def _heatmap(contents: Contents, pair: tuple[str, str], means: pd.DataFrame) -> Spec:
-    first, second = contents.levels(pair[0]), contents.levels(pair[1])
+    pair, means, first, second = comparison_figures.turned(contents, pair, means)
     rows = charts.heatmap_rows(means, endpoint(str(means["data"].iloc[0]), contents.suite))
     chart = charts.heatmap(first, second, pair)
     return charts.finish(chart, rows, width="container", height=charts.GRID_ROW * len(first))
@@ -135,7 +136,8 @@ def _heatmap_figure(contents: Contents, spec: Spec, label: str, pair: tuple[str,
     if kind == "interaction":
         told = comparison_views.share_of_pair(contents, label, pair) or "interaction"
     title = {"text": label, "subtitle": told}
-    return spec | {"width": 90 * len(contents.levels(pair[1])), "title": title}
+    columns = {row["second"] for row in spec["datasets"][charts.ROWS]}
+    return spec | {"width": 90 * len(columns), "title": title}
 
 
 def _forest(contents: Contents, label: str) -> Spec:

@@ -45,11 +45,10 @@ const drawn = new Map(); // place -> {spec, result}
 const labels = new Map(); // place -> what it shows, in words
 const latestDraw = new Map(); // place -> a token: a choice made meanwhile wins
 
-// Rows come as {keys, values}; a definition is unpacked when it is drawn.
-function unpacked(spec) {
-  const { keys, values } = spec.datasets.rows;
+// Definitions that several charts share are held once, and rows without their keys.
+function unpacked({ template, keys, values }) {
   const rows = values.map((row) => Object.fromEntries(keys.map((key, i) => [key, row[i]])));
-  return { ...spec, datasets: { rows } };
+  return { ...held.templates[template], datasets: { rows } };
 }
 
 function embed(place, spec, config) {
@@ -115,8 +114,19 @@ function hideLevels(section) {
   for (const [, { result }] of views(section)) result.view.signal("hidden", hidden).runAsync();
 }
 
+// The levels that the section's charts can highlight and hide.
+function levelsOf(section) {
+  const places = [...section.querySelectorAll("[data-slot]")];
+  const charts = places.flatMap((place) => Object.values(held.slots[place.dataset.slot] ?? {}));
+  const specs = charts.flatMap((chart) => held.templates[chart.template] ?? []);
+  const colored = specs.filter((spec) => spec.params).flatMap((spec) => spec.layer);
+  return new Set(colored.flatMap((layer) => layer.encoding.color?.scale?.domain ?? []));
+}
+
 // A legend's levels become buttons: pointing highlights a level in all charts of the section, pressing hides it.
 function makeLegend(legend, section) {
+  const known = levelsOf(section);
+  if (![...legend.children].some((item) => known.has(item.textContent))) return;
   for (const item of legend.children) {
     const toggle = element("button", { type: "button" }, ...item.childNodes);
     toggle.setAttribute("aria-pressed", "true");

@@ -42,7 +42,7 @@ def render(contents: Contents, slots: figures.Slots) -> str:
     """
     style, script, vega = _read("page.css"), _read("page.js"), charts.javascript()
     looks = {"config": charts.config("currentColor", legends=False), "file": charts.file_config()}
-    payload = _json(looks | {"tex": export.TEX, "slots": packed(slots)})
+    payload = _json(looks | {"tex": export.TEX} | packed(slots))
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -68,19 +68,28 @@ def policy(styles: list[str], scripts: list[str]) -> str:
     return "; ".join(["default-src 'none'", *parts, "base-uri 'none'", "form-action 'none'"])
 
 
-def packed(slots: figures.Slots) -> dict[str, dict[str, Any]]:
-    """Return the charts with their values as `{keys, values}`: half of the size of a list of rows."""
-    return {
-        place: {choice: spec if isinstance(spec, str) else _packed(spec) for choice, spec in choices.items()}
-        for place, choices in slots.items()
-    }
+def packed(slots: figures.Slots) -> dict[str, Any]:
+    """Return the charts in a third of their size: each definition once, values as rows without keys.
+
+    Returns:
+        `templates`, definitions without values; and `slots`, for each place and choice a text or
+        `{template, keys, values}`.
+    """
+    templates: dict[str, int] = {}
+    found: dict[str, dict[str, Any]] = {}
+    for place, choices in slots.items():
+        found[place] = {choice: _packed(spec, templates) for choice, spec in choices.items()}
+    return {"templates": [json.loads(text) for text in templates], "slots": found}
 
 
-def _packed(spec: charts.Spec) -> charts.Spec:
+def _packed(spec: charts.Spec | str, templates: dict[str, int]) -> dict[str, Any] | str:
+    if isinstance(spec, str):
+        return spec
     rows = spec["datasets"][charts.ROWS]
     keys = list(dict.fromkeys(key for row in rows for key in row))
     values = [[row.get(key) for key in keys] for row in rows]
-    return spec | {"datasets": {charts.ROWS: {"keys": keys, "values": values}}}
+    blank = json.dumps({name: part for name, part in spec.items() if name != "datasets"})
+    return {"template": templates.setdefault(blank, len(templates)), "keys": keys, "values": values}
 
 
 def _comparisons(contents: Contents) -> dict[str, Any]:

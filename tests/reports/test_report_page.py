@@ -340,6 +340,5 @@ def test_hostile_names_come_back_from_the_charts_unchanged(attacked: Outline) ->
     slots = json.loads(payload)["slots"]
     levels = set()
     for spec in slots["curves-0-train"].values():
-        rows = spec["datasets"]["rows"]
-        levels |= {row[rows["keys"].index("level")] for row in rows["values"]}
+        levels |= {row[spec["keys"].index("level")] for row in spec["values"]}
     assert levels & set(HOSTILE)

@@ -111,6 +111,7 @@ def test_axe_finds_no_barrier_and_nothing_is_asked_for(
     assert one.said == []
     assert [url for url in one.asked if not url.startswith(("file:", "blob:"))] == []
     assert one.page.title() == "core · recipebench"
+    assert one.page.locator("img").count() == 0
     one.context.close()
 
 
