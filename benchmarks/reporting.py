@@ -65,16 +65,16 @@ def outlook(suite: Suite, plan: Agenda, store: Store) -> list[str]:
 
 def describe(suite: Suite, plan: Agenda, command: str) -> SuiteInfo:
     """Return what the report tells of a suite."""
-    cells = [row.cell for row in plan.planned]
+    cells, levels = [row.cell for row in plan.planned], suite.levels()
     names = list(dict.fromkeys(cell.data.name for cell in cells))
     return SuiteInfo(
         name=suite.name,
         description=suite.description,
         endpoints={name: endpoint_of(suite.endpoint_for(name), name) for name in names},
-        factors={factor: levels for factor, levels in suite.levels().items() if factor != "data"},
+        factors={factor: known for factor, known in levels.items() if factor != "data"},
         seeds=tuple(dict.fromkeys(row.cell.seed for row in plan.planned if row.role == "report")),
         planned=len(cells),
-        rates_default=all(_has_default_rate(choice) for choice in suite.levels()["optimizer"]),
+        rates_default=all(_has_default_rate(choice) for choice in levels["optimizer"]),
         protocol="; ".join(_protocol(cells, name) for name in names),
         smallest_effect=dict(suite.smallest_effect),
         reference=dict(suite.reference),

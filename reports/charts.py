@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import altair as alt
@@ -16,6 +16,7 @@ from recipebench.reports import wording
 from recipebench.reports.suite_info import Endpoint
 
 Spec = dict[str, Any]
+AnyChart = alt.LayerChart | alt.FacetChart
 
 
 class Frame(NamedTuple):
@@ -38,6 +39,9 @@ DASHES = ((), (6, 2), (2, 2), (8, 2, 2, 2))
 CELL_COLORS = ("#dce9f5", "#9cc3e4", "#4a8fc7", "#1a5a96", "#0b3360")
 
 ROWS = "rows"
+GRID_ROW = 38
+"""Height of a row of a grid, in pixels."""
+
 _LEGEND = {"orient": "bottom", "title": None, "columns": 6, "symbolType": "stroke", "symbolOpacity": 1}
 _LEGEND |= {"symbolStrokeWidth": 3, "symbolFillColor": "transparent"}
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -63,23 +67,63 @@ def config(ink: str, *, legends: bool) -> dict[str, Any]:
         "legend": text | calm | _LEGEND | {"disable": not legends},
         "header": text | calm,
         "title": {"color": ink, "subtitleColor": ink, "fontSize": 12, "fontWeight": 600, "anchor": "start"},
+        "text": {"color": ink},
         "concat": {"spacing": 24},
         "aria": False,
     }
 
 
-def curve_panel(order: Sequence[str], measure: str, frame: Frame) -> alt.LayerChart | alt.FacetChart:
+def by_level(order: Sequence[str], drawn: Collection[str] | None = None) -> dict[str, Any]:
+    """Return how lines tell their levels: by color, by dashes, and faint while another one is looked at.
+
+    Which one is looked at, and which are hidden, stands in the parameters `focus` and `hidden` of the
+    definition (see `told_apart`), which the page sets.
+
+    Args:
+        order: all levels in declared order, which fixes colors and dashes.
+        drawn: those that the chart has; all by default.
+    """
+    known = [(i, level) for i, level in enumerate(order) if drawn is None or level in drawn]
+    names = [level for _, level in known]
+    colors = alt.Scale(domain=names, range=[color(i) for i, _ in known])
+    dashes = alt.Scale(domain=names, range=[list(dash(i)) or [1, 0] for i, _ in known])
+    return {
+        "color": alt.Color("level", type="nominal", scale=colors, sort=None),
+        "strokeDash": alt.StrokeDash("level", type="nominal", scale=dashes, sort=None),
+        "opacity": alt.OpacityValue(0.15, condition={"test": _LOOKED_AT, "value": 1}),
+    }
+
+
+_LOOKED_AT = "focus === null || datum.level === focus"
+_SHOWN = "indexof(hidden, datum.level) < 0"
+
+
+def told_apart(spec: Spec) -> Spec:
+    """Give a definition the parameters by which its levels are looked at and hidden; see `by_level`."""
+    transforms = [*spec.get("transform", []), {"filter": _SHOWN}]
+    params = [{"name": "focus", "value": None}, {"name": "hidden", "value": []}]
+    return spec | {"transform": transforms, "params": params}
+
+
+def shown(tips: Mapping[str, str]) -> list[alt.Tooltip]:
+    """Return what pointing at a mark shows: its fields under these names."""
+    return [alt.Tooltip(field, type="nominal", title=name) for field, name in tips.items()]
+
+
+def curve_panel(
+    order: Sequence[str], measure: str, frame: Frame, drawn: Collection[str] | None = None
+) -> AnyChart:
     """Draw the learning curves of one data set and split: a line and a band for each level.
 
     Args:
         order: all levels in declared order, which fixes colors and dashes.
         measure: `accuracy`, `loss`, `mse` …
         frame: lowest and highest value shown; bands are cut there.
+        drawn: the levels that have a curve; all by default.
     """
     spec = alt.Chart(alt.NamedData(name=ROWS))
-    scale = alt.Scale(domain=list(order), range=[color(i) for i in range(len(order))])
-    dashes = alt.Scale(domain=list(order), range=[list(dash(i)) or [1, 0] for i in range(len(order))])
-    hue = alt.Color("level", type="nominal", scale=scale, sort=None)
+    looks = by_level(order, drawn)
+    hue = looks["color"]
     x = alt.X(
         "epoch", type="quantitative", title="epoch", axis=alt.Axis(tickMinStep=1, grid=False, format="d")
     )
@@ -88,14 +132,11 @@ def curve_panel(order: Sequence[str], measure: str, frame: Frame) -> alt.LayerCh
     y_axis = alt.Axis(format="%" if wording.is_share(measure) else "~g", **ticks)
     title = wording.measure_name(measure)
     y = alt.Y("mean", type="quantitative", title=title, scale=y_scale, axis=y_axis)
-    tips = [alt.Tooltip(field, type="nominal", title=name) for field, name in _TIPS.items()]
-    band = spec.mark_area(opacity=0.14, clip=True).encode(
-        x, alt.Y("low", type="quantitative", scale=y_scale, title=title, axis=y_axis), alt.Y2("high"), hue
-    )
-    line = spec.mark_line(strokeWidth=2, clip=True).encode(
-        x, y, hue, alt.StrokeDash("level", type="nominal", scale=dashes, sort=None)
-    )
-    hit = spec.mark_point(opacity=0, size=160, filled=True, clip=True).encode(x, y, hue, tooltip=tips)
+    low = alt.Y("low", type="quantitative", scale=y_scale, title=title, axis=y_axis)
+    faint = alt.OpacityValue(0.03, condition={"test": _LOOKED_AT, "value": 0.14})
+    band = spec.mark_area(clip=True).encode(x, low, alt.Y2("high"), hue, opacity=faint)
+    line = spec.mark_line(strokeWidth=2, clip=True).encode(x, y, **looks)
+    hit = spec.mark_point(opacity=0, size=160, filled=True, clip=True).encode(x, y, hue, tooltip=shown(_TIPS))
     return alt.layer(band, line, hit)
 
 
@@ -150,9 +191,7 @@ def thinned(epochs: int, series: int) -> list[int]:
     return sorted({int(e) for e in np.linspace(1, epochs, most).round()})
 
 
-def heatmap(
-    first: Sequence[str], second: Sequence[str], titles: tuple[str, str]
-) -> alt.LayerChart | alt.FacetChart:
+def heatmap(first: Sequence[str], second: Sequence[str], titles: tuple[str, str]) -> AnyChart:
     """Draw the means of two factors' combinations as a grid of colored, numbered cells.
 
     Args:
@@ -161,6 +200,41 @@ def heatmap(
         titles: names of the two factors.
     """
     spec = alt.Chart(alt.NamedData(name=ROWS))
+    x, y = grid_axes(first, second, titles)
+    shade = alt.Color(
+        "shade",
+        type="quantitative",
+        legend=None,
+        scale=alt.Scale(
+            domain=[i / (len(CELL_COLORS) - 1) for i in range(len(CELL_COLORS))], range=list(CELL_COLORS)
+        ),
+    )
+    tips = shown(_HEAT_TIPS)
+    ink = alt.ColorValue("#10202f", condition={"test": "datum.shade > 0.45", "value": "#ffffff"})
+    cells = spec.mark_rect(cornerRadius=3).encode(x, y, shade, tooltip=tips)
+    text = spec.mark_text(fontSize=text_size(len(second))).encode(
+        x, y, text=alt.Text("text", type="nominal"), color=ink, tooltip=tips
+    )
+    return alt.layer(cells, text)
+
+
+def text_size(columns: int) -> int:
+    """Return the size of the numbers in a grid of so many columns."""
+    return 12 if columns <= 6 else 10 if columns <= 8 else 8
+
+
+def upright(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Return whether a grid is better read with its factors changed over: numbers need narrow columns few.
+
+    Example:
+        >>> upright(["a", "b"], ["x", "y", "z"]), upright(["a", "b"], ["x", "y"])
+        (True, False)
+    """
+    return len(second) > len(first)
+
+
+def grid_axes(first: Sequence[str], second: Sequence[str], titles: tuple[str, str]) -> tuple[alt.X, alt.Y]:
+    """Return the axes of a grid of two factors; see `heatmap`."""
     x = alt.X(
         "second",
         type="nominal",
@@ -177,21 +251,7 @@ def heatmap(
         scale=alt.Scale(domain=list(first), paddingInner=0.06),
         axis=alt.Axis(ticks=False),
     )
-    shade = alt.Color(
-        "shade",
-        type="quantitative",
-        legend=None,
-        scale=alt.Scale(
-            domain=[i / (len(CELL_COLORS) - 1) for i in range(len(CELL_COLORS))], range=list(CELL_COLORS)
-        ),
-    )
-    tips = [alt.Tooltip(field, type="nominal", title=name) for field, name in _HEAT_TIPS.items()]
-    ink = alt.condition("datum.shade > 0.45", alt.value("#ffffff"), alt.value("#10202f"))
-    cells = spec.mark_rect(cornerRadius=3).encode(x, y, shade, tooltip=tips)
-    text = spec.mark_text(fontSize=12).encode(
-        x, y, text=alt.Text("text", type="nominal"), color=ink, tooltip=tips
-    )
-    return alt.layer(cells, text)
+    return x, y
 
 
 _HEAT_TIPS = {"first": "row", "second": "column", "text": "mean", "ends": "95 % interval", "n": "seeds"}
@@ -284,12 +344,17 @@ def finish(chart: alt.TopLevelMixin, rows: list[dict[str, Any]], **more: Any) ->
     return spec | {"datasets": {ROWS: rows}} | more
 
 
+def file_config(ink: str = "#1c2126") -> Spec:
+    """Return the look of charts that are saved as files."""
+    return config(ink, legends=True) | {"background": "#ffffff", "padding": 12}
+
+
 def svg(spec: Spec, ink: str = "#1c2126") -> str:
     """Draw a definition as SVG without a browser; the same bytes for the same definition."""
     import vl_convert
 
-    look = config(ink, legends=True) | {"background": "#ffffff"}
-    return _steady_names(vl_convert.vegalite_to_svg(_drawable({**spec, "config": look, "padding": 12})))
+    look = file_config(ink)
+    return _steady_names(vl_convert.vegalite_to_svg(_drawable({**spec, "config": look})))
 
 
 @functools.cache

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from recipebench.errors import RequestError, unknown
-from recipebench.reports import choice, frames, headline, registered, searches, tables, targets
+from recipebench.reports import choice, comparisons, frames, headline, registered, searches, tables, targets
+from recipebench.reports.comparisons import Comparisons
 from recipebench.reports.frames import endpoint
 from recipebench.reports.registered import Judged
 from recipebench.reports.searches import Searches
@@ -34,6 +35,7 @@ class Contents:
         headline: the sentences on top.
         within: `tables.within`.
         verdicts: one a registered claim.
+        comparisons: levels against each other: effects, ranks, shares of variance, profiles.
         searches: what tuning gave; None of a suite that tunes nothing.
         reached: `targets.time_to_target`; None where nothing is declared.
     """
@@ -56,6 +58,7 @@ class Contents:
     headline: list[str]
     within: pd.DataFrame
     verdicts: list[Judged]
+    comparisons: Comparisons
     searches: Searches | None = None
     reached: pd.DataFrame | None = None
 
@@ -118,6 +121,8 @@ def contents(
     verdicts = registered.judged(everything, suite, levels) if suite.claims else []
     compared = [f for f in frames.compared(cells) if cells[f].nunique() > 1]
     found = searches.searches(everything, levels, suite, suite.tuning) if suite.tuning is not None else None
+    reached, epochs = _reached(records, history, cells, suite)
+    against = comparisons.compare(cells, suite, _unranked(cells, suite), epochs)
     return Contents(
         suite=suite,
         environments=environments,
@@ -136,9 +141,12 @@ def contents(
         spreads=spreads,
         pairs={pair: tables.pair_means(cells, *pair) for pair in tables.pairs(compared)},
         curves=_curves(history, cells, suite),
-        headline=headline.sentences(cells, counts, recipes, spreads, suite, verdicts, searches=found),
+        headline=headline.sentences(
+            cells, counts, recipes, spreads, suite, verdicts, searches=found, shares=against.shares
+        ),
+        comparisons=against,
         searches=found,
-        reached=_reached(records, history, cells, suite),
+        reached=reached,
     )
 
 
@@ -150,12 +158,24 @@ def _recipes(
     return choice.with_distance(known, tables.ranked(known, suite), cells)
 
 
+def _unranked(cells: pd.DataFrame, suite: SuiteInfo) -> dict[str, str]:
+    """The factors that must not be ranked, and why."""
+    why = {
+        "untuned": f"all at {suite.rates}",
+        "mixed": f"some at {suite.rates}",
+    }
+    return {"optimizer": why[known]} if (known := frames.rates(cells, suite)) in why else {}
+
+
 def _reached(
     records: pd.DataFrame, history: pd.DataFrame, cells: pd.DataFrame, suite: SuiteInfo
-) -> pd.DataFrame | None:
+) -> tuple[pd.DataFrame | None, pd.Series[float] | None]:
+    """Tell how many cells of each level reached the target, and when each cell did."""
     if suite.targets is None or history.empty:
-        return None
-    return targets.time_to_target(records, history, cells, suite.targets, suite)
+        return None, None
+    values = targets.target_values(records, cells, suite.targets, suite)
+    epochs = targets.epochs_to_target(values, history, cells, suite.targets, suite)
+    return targets.counted(cells, epochs, values), epochs
 
 
 def _reported(history: pd.DataFrame, everything: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from recipebench.reports.views import View
 
-_TEX = {
+TEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
     "%": r"\%",
@@ -32,6 +32,7 @@ _TEX = {
     "…": r"\ldots{}",
     "²": r"\textsuperscript{2}",
 }
+"""What LaTeX reads in place of a character; the page saves its tables by the same list."""
 
 
 def tex(view: View) -> str:
@@ -58,7 +59,7 @@ def tex_text(text: str) -> str:
         >>> tex_text("50 % & a_b")
         '50 \\% \\& a\\_b'
     """
-    return "".join(_TEX.get(character, character) for character in one_line(text))
+    return "".join(TEX.get(character, character) for character in one_line(text))
 
 
 def markdown(view: View) -> str:

@@ -52,7 +52,13 @@ def holm(p_values: ArrayLike) -> Floats:
         >>> holm([0.01, 0.04, 0.03]).tolist()
         [0.03, 0.06, 0.06]
     """
-    return _adjusted(p_values, "holm")
+    raw = np.asarray(p_values, dtype=np.float64)
+    if raw.size < 2:
+        return raw
+    from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
+
+    found = multipletests(np.where(np.isnan(raw), 1.0, raw), method="holm")[1]
+    return np.asarray(np.where(np.isnan(raw), np.nan, found))
 
 
 def benjamini_hochberg(p_values: ArrayLike) -> Floats:
@@ -68,14 +74,10 @@ def benjamini_hochberg(p_values: ArrayLike) -> Floats:
         >>> benjamini_hochberg([0.01, 0.04, 0.03]).round(6).tolist()
         [0.03, 0.04, 0.04]
     """
-    return _adjusted(p_values, "fdr_bh")
-
-
-def _adjusted(p_values: ArrayLike, method: str) -> Floats:
     raw = np.asarray(p_values, dtype=np.float64)
     if raw.size < 2:
         return raw
-    from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
+    from scipy.stats import false_discovery_control  # type: ignore[import-untyped]
 
-    found = multipletests(np.where(np.isnan(raw), 1.0, raw), method=method)[1]
+    found = false_discovery_control(np.where(np.isnan(raw), 1.0, raw), method="bh")
     return np.asarray(np.where(np.isnan(raw), np.nan, found))

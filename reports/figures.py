@@ -7,52 +7,72 @@ from collections.abc import Iterator
 import pandas as pd
 from altair.utils.schemapi import debug_mode
 
-from recipebench.reports import charts, tuning_figures, verdict_charts, wording
+from recipebench.reports import (
+    charts,
+    comparison_figures,
+    comparison_views,
+    tuning_figures,
+    verdict_charts,
+    wording,
+)
 from recipebench.reports.charts import Spec
 from recipebench.reports.contents import CURVE_SPLITS, Contents, measures
 from recipebench.reports.frames import endpoint
 from recipebench.reports.views import factor_heading
 
-Slots = dict[str, dict[str, Spec]]
+Slots = dict[str, dict[str, Spec | str]]
 
-_ROW_HEIGHT, _CURVE_HEIGHT = 38, 230
+APART = "-apart"
+"""What ends the choice of a pair's interaction."""
+
+_CURVE_HEIGHT = 230
 
 
 def slots(contents: Contents) -> Slots:
     """Return the page's charts: for each place on the page, the definition of each choice.
 
     Places and choices are numbered, so that no name becomes part of the page's structure:
-    `pairs-<data>` with `<first>-<second>`, and `curves-<data>-<split>` with `<factor>-<measure>`.
+    `pairs-<data>` with `<first>-<second>` and, for the interaction, `<first>-<second>-apart`;
+    `curves-<data>-<split>` with `<factor>-<measure>`; those of comparisons and tuning. A text in place of a
+    definition says why there is no chart.
     """
+    found: Slots = {}
     with debug_mode(False):  # altair would check every level name against its schema; tests check the schema
-        own = _pair_slots(contents) | _curve_slots(contents) | _verdict_slots(contents)
-        return own | tuning_figures.slots(contents)
+        for part in (_pair_slots(contents), _curve_slots(contents), _verdict_slots(contents)):
+            found |= part
+        for more in (comparison_figures.slots(contents), tuning_figures.slots(contents)):
+            found |= {place: dict(choices) for place, choices in more.items()}
+    return found
 
 
 def files(contents: Contents, slots: Slots) -> dict[str, str]:
-    """Return the figure files by name: level means, the first pair's grid, and the curves.
+    """Return the figure files by name: level means, comparisons, the grid of every pair, curves, tuning.
 
     Args:
         contents: what the report says.
         slots: the page's charts; the figures are the same definitions at a fixed size.
     """
-    found = {}
+    with debug_mode(False):
+        specs = dict(_specs(contents, slots)) | dict(comparison_figures.files(contents))
+        return {name: charts.svg(spec) for name, spec in specs.items()} | tuning_figures.files(contents)
+
+
+def _specs(contents: Contents, slots: Slots) -> Iterator[tuple[str, Spec]]:
     for position, label in enumerate(contents.data):
         name = wording.slug(label)
-        found[f"factor_means-{name}.svg"] = charts.svg(_forest(contents, label))
-        for pair in list(contents.pairs)[:1]:
-            spec = slots[f"pairs-{position}"][_pair_choice(contents, pair)]
+        yield f"factor_means-{name}.svg", _forest(contents, label)
+        for pair in contents.pairs:
             names = "-".join(wording.slug(factor) for factor in pair)
-            found[f"pairs-{name}-{names}.svg"] = charts.svg(_heatmap_figure(contents, spec, label, pair))
+            for kind, ending in {"pairs": "", "interaction": APART}.items():
+                spec = slots[f"pairs-{position}"][_pair_choice(contents, pair) + ending]
+                if not isinstance(spec, str):
+                    yield f"{kind}-{name}-{names}.svg", _heatmap_figure(contents, spec, label, pair, kind)
         for place, factor in enumerate(contents.compared if contents.curves else ()):
             both = {split: slots[f"curves-{position}-{split}"][f"{place}-0"] for split in CURVE_SPLITS}
-            drawing = charts.svg(_curve_figure(both, f"{label}: {factor_heading(factor, contents)}"))
-            found[f"curves-{name}-{wording.slug(factor)}.svg"] = drawing
-    with debug_mode(False):
-        if verdict_charts.drawn(contents.verdicts):
-            wide = verdict_charts.forest(contents.verdicts) | {"width": 380}
-            found["verdicts.svg"] = charts.svg(wide)
-        return found | tuning_figures.files(contents)
+            title = f"{label}: {factor_heading(factor, contents)}"
+            yield f"curves-{name}-{wording.slug(factor)}.svg", _curve_figure(both, title)
+    if verdict_charts.drawn(contents.verdicts):
+        yield "verdicts.svg", verdict_charts.forest(contents.verdicts) | {"width": 380}
 
 
 def drawn_epochs(contents: Contents) -> tuple[list[int], int]:
@@ -71,10 +91,12 @@ def _verdict_slots(contents: Contents) -> Slots:
 def _pair_slots(contents: Contents) -> Slots:
     found: Slots = {}
     for position, label in enumerate(contents.data if contents.pairs else ()):
-        found[f"pairs-{position}"] = {
-            _pair_choice(contents, pair): _heatmap(contents, pair, means[means["data"] == label])
-            for pair, means in contents.pairs.items()
-        }
+        choices: dict[str, Spec | str] = {}
+        for pair, means in contents.pairs.items():
+            choice = _pair_choice(contents, pair)
+            choices[choice] = _heatmap(contents, pair, means[means["data"] == label])
+            choices[choice + APART] = comparison_figures.departures(contents, label, pair)
+        found[f"pairs-{position}"] = choices
     return found
 
 
@@ -89,21 +111,23 @@ def _curve_slots(contents: Contents) -> Slots:
     epochs, _ = drawn_epochs(contents)
     found: Slots = {}
     for position, label in enumerate(contents.data):
-        for split in CURVE_SPLITS:
-            found[f"curves-{position}-{split}"] = dict(_curve_choices(contents, label, split, epochs))
+        for choice, split, spec in _curve_choices(contents, label, epochs):
+            found.setdefault(f"curves-{position}-{split}", {})[choice] = spec
     return found
 
 
-def _curve_choices(
-    contents: Contents, label: str, split: str, epochs: list[int]
-) -> Iterator[tuple[str, Spec]]:
+def _curve_choices(contents: Contents, label: str, epochs: list[int]) -> Iterator[tuple[str, str, Spec]]:
+    """The curves of every factor, measure and split; both splits have one frame."""
     for place, factor in enumerate(contents.compared):
         for rank, measure in enumerate(measures(label, contents.suite)):
-            frame = charts.frame_of(pd.concat(_panels(contents, label, factor, measure).values()), measure)
-            rows = _panels(contents, label, factor, measure)[split]
-            chart = charts.curve_panel(contents.levels(factor), measure, frame)
-            values = charts.curve_rows(rows[rows["epoch"].isin(epochs)], measure, frame)
-            yield f"{place}-{rank}", charts.finish(chart, values, width="container", height=_CURVE_HEIGHT)
+            panels = _panels(contents, label, factor, measure)
+            both = pd.concat(panels.values())
+            frame, there = charts.frame_of(both, measure), set(both["level"].astype(str))
+            chart = charts.curve_panel(contents.levels(factor), measure, frame, there)
+            blank = charts.told_apart(charts.finish(chart, [], width="container", height=_CURVE_HEIGHT))
+            for split, rows in panels.items():
+                values = charts.curve_rows(rows[rows["epoch"].isin(epochs)], measure, frame)
+                yield f"{place}-{rank}", split, blank | {"datasets": {charts.ROWS: values}}
 
 
 def _panels(contents: Contents, label: str, factor: str, measure: str) -> dict[str, pd.DataFrame]:
@@ -115,16 +139,20 @@ def _panels(contents: Contents, label: str, factor: str, measure: str) -> dict[s
 
 
 def _heatmap(contents: Contents, pair: tuple[str, str], means: pd.DataFrame) -> Spec:
-    first, second = contents.levels(pair[0]), contents.levels(pair[1])
+    pair, means, first, second = comparison_figures.turned(contents, pair, means)
     rows = charts.heatmap_rows(means, endpoint(str(means["data"].iloc[0]), contents.suite))
     chart = charts.heatmap(first, second, pair)
-    return charts.finish(chart, rows, width="container", height=_ROW_HEIGHT * len(first))
+    return charts.finish(chart, rows, width="container", height=charts.GRID_ROW * len(first))
 
 
-def _heatmap_figure(contents: Contents, spec: Spec, label: str, pair: tuple[str, str]) -> Spec:
+def _heatmap_figure(contents: Contents, spec: Spec, label: str, pair: tuple[str, str], kind: str) -> Spec:
     goal = endpoint(label, contents.suite)
-    title = {"text": label, "subtitle": f"mean {wording.endpoint_name(goal)}, {wording.better(goal)}"}
-    return spec | {"width": 90 * len(contents.levels(pair[1])), "title": title}
+    told = f"mean {wording.endpoint_name(goal)}, {wording.better(goal)}"
+    if kind == "interaction":
+        told = comparison_views.share_of_pair(contents, label, pair) or "interaction"
+    title = {"text": label, "subtitle": told}
+    columns = {row["second"] for row in spec["datasets"][charts.ROWS]}
+    return spec | {"width": 90 * len(columns), "title": title}
 
 
 def _forest(contents: Contents, label: str) -> Spec:
@@ -139,10 +167,13 @@ def _forest(contents: Contents, label: str) -> Spec:
     return charts.finish(chart, charts.forest_rows(here, frame), title=label)
 
 
-def _curve_figure(both: dict[str, Spec], title: str) -> Spec:
+def _curve_figure(both: dict[str, Spec | str], title: str) -> Spec:
     """Both splits beside each other under one legend."""
-    panels, rows = [], {}
+    panels: list[Spec] = []
+    rows, params = {}, []
     for split, spec in both.items():
+        if isinstance(spec, str):
+            continue
         panels.append(
             spec
             | {
@@ -152,6 +183,6 @@ def _curve_figure(both: dict[str, Spec], title: str) -> Spec:
                 "data": {"name": split},
             }
         )
-        rows[split] = panels[-1].pop("datasets")[charts.ROWS]
+        rows[split], params = panels[-1].pop("datasets")[charts.ROWS], panels[-1].pop("params")
     shared = {"scale": {"color": "shared", "strokeDash": "shared"}}
-    return {"hconcat": panels, "datasets": rows, "title": title, "resolve": shared}
+    return {"hconcat": panels, "datasets": rows, "title": title, "resolve": shared, "params": params}

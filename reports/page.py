@@ -8,12 +8,16 @@ import json
 from importlib import resources
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from recipebench.errors import RequestError
 from recipebench.reports import (
     charts,
+    comparison_figures,
+    comparison_views,
+    export,
     figures,
     tables,
     tuning_charts,
@@ -40,7 +44,8 @@ def render(contents: Contents, slots: figures.Slots) -> str:
         slots: `figures.slots`, its charts.
     """
     style, script, vega = _read("page.css"), _read("page.js"), charts.javascript()
-    payload = _json({"config": charts.config("currentColor", legends=False), "slots": slots})
+    looks = {"config": charts.config("currentColor", legends=False), "file": charts.file_config()}
+    payload = _json(looks | {"tex": export.TEX} | packed(slots))
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
@@ -64,6 +69,64 @@ def policy(styles: list[str], scripts: list[str]) -> str:
     allowed = {"style-src": styles, "script-src": scripts}
     parts = [f"{kind} {' '.join(map(_source, texts))}" for kind, texts in allowed.items()]
     return "; ".join(["default-src 'none'", *parts, "base-uri 'none'", "form-action 'none'"])
+
+
+def packed(slots: figures.Slots) -> dict[str, Any]:
+    """Return the charts in a third of their size: each definition once, values as rows without keys.
+
+    Returns:
+        `templates`, definitions without values; and `slots`, for each place and choice a text or
+        `{template, keys, values}`.
+    """
+    templates: dict[str, int] = {}
+    found: dict[str, dict[str, Any]] = {}
+    for place, choices in slots.items():
+        found[place] = {choice: _packed(spec, templates) for choice, spec in choices.items()}
+    return {"templates": [json.loads(text) for text in templates], "slots": found}
+
+
+def _packed(spec: charts.Spec | str, templates: dict[str, int]) -> dict[str, Any] | str:
+    if isinstance(spec, str):
+        return spec
+    rows = spec["datasets"][charts.ROWS]
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    values = [[row.get(key) for key in keys] for row in rows]
+    blank = json.dumps({name: part for name, part in spec.items() if name != "datasets"})
+    return {"template": templates.setdefault(blank, len(templates)), "keys": keys, "values": values}
+
+
+def _comparisons(contents: Contents) -> dict[str, Any]:
+    """What the sections on effects, ranks, variance and profiles show."""
+    found, told = contents.comparisons, comparison_views
+    effects = found.effects[found.effects["n"] > 0]
+    places = list(enumerate(contents.compared))
+    return {
+        "effects": [(label, told.effects(contents, label)) for label in contents.data if len(effects)],
+        "effect_factors": [(i, factor) for i, factor in places if factor in set(effects["factor"])],
+        "effect_places": [
+            (f"effects-{i}", label, f"paired_effects-{wording.slug(label)}", caption)
+            for i, label in enumerate(contents.data)
+            for caption in _effect_captions(effects[effects["data"] == label])
+        ],
+        "rankings": comparison_figures.ranks(contents),
+        "unranked": told.unranked(contents),
+        "ranks": told.ranks(contents),
+        "variance": comparison_figures.variance(contents),
+        "unshared": told.unshared(contents),
+        "shares": told.shares(contents),
+        "profiles": [
+            (contents.compared.index(p.factor), p.factor, told.profile_caption(p)) for p in found.profiles
+        ],
+        "profile_legends": [
+            (contents.compared.index(p.factor), _legend(contents, p.factor)) for p in found.profiles
+        ],
+        "profile_areas": told.profiles(contents),
+    }
+
+
+def _effect_captions(here: pd.DataFrame) -> list[str]:
+    """The caption of a data set's effects; none where it has none."""
+    return [comparison_views.effect_figure_caption(here)] if len(here) else []
 
 
 def _sections(contents: Contents) -> dict[str, Any]:
@@ -98,7 +161,7 @@ def _sections(contents: Contents) -> dict[str, Any]:
         "data_facts": views.data_facts(contents),
         "pairs": _pairs(contents, compared),
         "pair_places": [
-            (f"pairs-{i}", label, _pair_caption(label, contents))
+            (f"pairs-{i}", label, f"pairs-{wording.slug(label)}", _pair_caption(label, contents))
             for i, label in enumerate(contents.data if contents.pairs else ())
         ],
         "curve_factors": list(enumerate(compared)) if contents.curves else [],
@@ -107,6 +170,7 @@ def _sections(contents: Contents) -> dict[str, Any]:
         "legends": [(i, _legend(contents, factor)) for i, factor in enumerate(compared)],
         "drawn": "" if len(drawn[0]) == drawn[1] else f"{len(drawn[0])} of {drawn[1]} epochs are drawn. ",
         "interval": views.INTERVAL,
+        **_comparisons(contents),
         "unbalanced": _unbalanced(contents),
         "gaps": _gaps(contents),
     }
@@ -167,7 +231,9 @@ def _pair_caption(label: str, contents: Contents) -> str:
     return (
         f"Mean of the {wording.endpoint_name(goal)}{unit}; {wording.better(goal)}, darker is better. "
         f"Averaged inside each seed over the other factors, then over n = {seeds} seeds; pointing shows "
-        f"the {views.INTERVAL}."
+        f"the {views.INTERVAL}. Interaction: mean \N{MINUS SIGN} row's mean \N{MINUS SIGN} column's mean + "
+        "mean of all, blue where better than the sum of the two, brown where worse; ω² (Hays 1994) is its "
+        "share of the variance where the crossing is balanced. Exploratory."
     )
 
 
@@ -176,13 +242,15 @@ def _seed_range(contents: Contents, label: str) -> tuple[int, int]:
     return int(n.min()), int(n.max())
 
 
-def _curve_places(contents: Contents) -> list[tuple[str, str, list[tuple[str, str]]]]:
+def _curve_places(contents: Contents) -> list[tuple[str, str, list[tuple[str, str, str]]]]:
     if not contents.curves:
         return []
-    return [
-        (label, _curve_caption(contents, label), [(f"curves-{i}-{split}", split) for split in CURVE_SPLITS])
-        for i, label in enumerate(contents.data)
-    ]
+    found = []
+    for i, label in enumerate(contents.data):
+        name = wording.slug(label)
+        splits = [(f"curves-{i}-{split}", split, f"curves-{name}-{split}") for split in CURVE_SPLITS]
+        found.append((label, _curve_caption(contents, label), splits))
+    return found
 
 
 def _curve_caption(contents: Contents, label: str) -> str:

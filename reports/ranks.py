@@ -48,14 +48,12 @@ class Critical(NamedTuple):
         ranks: (levels,) mean ranks, 1 is best.
         difference: mean ranks that lie at least so far apart differ.
         groups: levels, by position, that do not differ from each other: maximal and of two at least.
-        p_values: (levels, levels) Nemenyi's.
         alpha: of the critical difference.
     """
 
     ranks: Floats
     difference: float
     groups: tuple[tuple[int, ...], ...]
-    p_values: Floats
     alpha: float
 
 
@@ -139,7 +137,7 @@ def friedman_ties(scores: ArrayLike) -> tuple[float, float]:
 
 
 def critical_difference(ranks: ArrayLike, alpha: float = 0.05) -> Critical:
-    """Return Nemenyi's critical difference q sqrt(k (k + 1) / 6N), groups and p-values.
+    """Return Nemenyi's critical difference q sqrt(k (k + 1) / 6N), and groups.
 
     q is the quantile of the studentized range of k levels, infinite freedom, over sqrt(2).
 
@@ -148,20 +146,37 @@ def critical_difference(ranks: ArrayLike, alpha: float = 0.05) -> Critical:
         alpha: error of all pairs together.
 
     References:
-        Demšar, JMLR 7 (2006), 3.2.2 and table 5a; p-values by scikit-posthocs.
+        Demšar, JMLR 7 (2006), 3.2.2 and table 5a.
     """
-    from scikit_posthocs import posthoc_nemenyi_friedman  # type: ignore[import-untyped]
     from scipy.stats import studentized_range
 
     values = np.asarray(ranks, dtype=np.float64)
     n, k = values.shape
     q = float(studentized_range.ppf(1 - alpha, k, np.inf)) / np.sqrt(2)
     difference = float(q * np.sqrt(k * (k + 1) / (6 * n)))
-    found = posthoc_nemenyi_friedman(values).to_numpy()
-    if found.shape != (k, k):
-        raise RequestError(f"ranks: expected p-values of {k} levels, got shape {found.shape}.")
     mean = values.mean(axis=0)
-    return Critical(mean, difference, _groups(mean, difference), np.asarray(found, np.float64), alpha)
+    return Critical(mean, difference, _groups(mean, difference), alpha)
+
+
+def nemenyi(ranks: ArrayLike) -> Floats:
+    """Return Nemenyi's p-values of all pairs, by scikit-posthocs.
+
+    Args:
+        ranks: (blocks, levels) as `rank` gives them; average over seeds first.
+
+    Returns:
+        (levels, levels), 1 on the diagonal.
+
+    Raises:
+        RequestError: scikit-posthocs read other levels than these.
+    """
+    from scikit_posthocs import posthoc_nemenyi_friedman  # type: ignore[import-untyped]
+
+    values = np.asarray(ranks, dtype=np.float64)
+    found = posthoc_nemenyi_friedman(values).to_numpy()
+    if found.shape != (values.shape[1],) * 2:
+        raise RequestError(f"ranks: expected p-values of {values.shape[1]} levels, got shape {found.shape}.")
+    return np.asarray(found, dtype=np.float64)
 
 
 def wilcoxon(differences: ArrayLike) -> Signed:

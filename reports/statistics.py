@@ -119,16 +119,3 @@ _SCALES: dict[str, tuple[Callable[[Floats], Any], Callable[[Floats], Any], Calla
     "log": (lambda m: m > 0, lambda m: (np.log(m), 1 / m), lambda y: np.asarray(np.exp(y))),
 }
 """Where a scale holds a mean; the mean on it and the slope there; and the way back."""
-
-
-def mean_over_rows(values: ArrayLike) -> Floats:
-    """Return the mean of each column over the rows that have a value; NaN where none has.
-
-    Args:
-        values: (rows, columns), NaN for gaps.
-
-    Example:
-        >>> mean_over_rows([[1.0, np.nan], [3.0, np.nan]]).tolist()
-        [2.0, nan]
-    """
-    return t_intervals(np.asarray(values, dtype=np.float64).T).mean

@@ -7,10 +7,13 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from recipebench.reports.frames import STATUSES, compared, data_name, factors
-from recipebench.reports.statistics import mean_intervals, mean_over_rows
+from recipebench.reports.statistics import mean_intervals
 from recipebench.reports.suite_info import SuiteInfo
+
+Floats = NDArray[np.float64]
 
 SPLITS = ("train", "validation", "test")
 UNRECORDED = "not in the records"
@@ -149,15 +152,29 @@ def curves(values: pd.DataFrame, cells: pd.DataFrame, factor: str, scale: str = 
     """
     there = values[values.notna().any(axis=1)]
     known = cells.loc[there.index]
+    groups = known.groupby(["data", factor, "seed"], observed=True, sort=True)
+    by_seed = _mean_by_group(there.to_numpy(), groups.ngroup().to_numpy(), groups.ngroups)
+    sizes = groups.size().reset_index(name="cells")
     parts = []
-    for (label, level), rows in known.groupby(["data", factor], observed=True, sort=True):
-        by_seed = [mean_over_rows(there.loc[group.index]) for _, group in rows.groupby("seed", sort=True)]
-        found = mean_intervals(np.stack(by_seed, axis=1), scale)
+    for (label, level), seeds in sizes.groupby(["data", factor], observed=True, sort=True):
+        found = mean_intervals(by_seed[seeds.index].T, scale)
         part = {"data": label, "level": level, "epoch": there.columns.astype(int), **found._asdict()}
-        parts.append(pd.DataFrame(part | {"cells": len(rows)}))
+        parts.append(pd.DataFrame(part | {"cells": int(seeds["cells"].sum())}))
     columns = ["data", "level", "epoch", "mean", "low", "high", "n", "cells"]
     together = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
     return together[together["n"] > 0].reset_index(drop=True)[columns]
+
+
+def _mean_by_group(values: Floats, group: NDArray[np.intp], count: int) -> Floats:
+    """Mean of each column inside each group of rows, over the rows that have a value; NaN where none has."""
+    if not len(values):
+        return np.empty((0, values.shape[1]))
+    order = np.argsort(group, kind="stable")
+    starts = np.searchsorted(group[order], np.arange(count))
+    gap = np.isnan(values[order])
+    known = np.add.reduceat((~gap).astype(float), starts, axis=0)
+    total = np.add.reduceat(np.where(gap, 0.0, values[order]), starts, axis=0)
+    return np.asarray(total / np.where(known > 0, known, np.nan))
 
 
 def outcomes(cells: pd.DataFrame) -> pd.DataFrame:
@@ -253,10 +270,12 @@ def _over_seeds(cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     per_seed = cells.groupby([*by, "seed"], observed=True, sort=True)["score"].mean().unstack("seed")
     scales = groups["scale"].first().reindex(per_seed.index).to_numpy(dtype=str)
     found = mean_intervals(per_seed.to_numpy(dtype="float64"), scales)
+    scored, size = groups["score"].count(), groups.size()
+    diverged = cells.assign(diverged=cells["status"] == "diverged").groupby(by, observed=True, sort=True)
     extra = {
-        "cells": groups["score"].count().to_numpy(),
-        "diverged": groups["status"].agg(lambda s: int((s == "diverged").sum())).to_numpy(),
-        "gaps": groups["score"].agg(lambda s: int(s.isna().sum())).to_numpy(),
+        "cells": scored.to_numpy(),
+        "diverged": diverged["diverged"].sum().to_numpy(dtype="int64"),
+        "gaps": (size - scored).to_numpy(),
     }
     return per_seed.index.to_frame(index=False).assign(**found._asdict(), **extra)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -60,18 +61,56 @@ def time_to_target(
         is the first epoch by which at least half of the cells had reached the target, infinite where
         they never did; `last_epoch` the lowest planned one; gaps are failed and missing cells.
     """
-    rows = []
-    for label, target in target_values(records, cells, targets, suite).items():
-        goal = targets.criterion[data_name(label, suite)]
-        here = cells[cells["data"] == label]
+    values = target_values(records, cells, targets, suite)
+    return counted(cells, epochs_to_target(values, history, cells, targets, suite), values)
+
+
+def counted(cells: pd.DataFrame, epochs: pd.Series[float], values: Mapping[str, float]) -> pd.DataFrame:
+    """Return what `time_to_target` returns.
+
+    Args:
+        cells: the reported cells.
+        epochs: `epochs_to_target` of them.
+        values: `target_values`.
+    """
+    rows, known = [], cells.assign(epochs=epochs)
+    for label, target in values.items():
+        here = known[known["data"] == label]
         if not np.isfinite(target) or here.empty:
             continue
-        epochs = first_epochs(history, here.reset_index(drop=True), target, goal)
-        known = here.reset_index(drop=True).assign(epochs=epochs)
         for factor in compared(here):
-            for level, part in known.groupby(factor, observed=True, sort=True):
+            for level, part in here.groupby(factor, observed=True, sort=True):
                 rows.append([label, factor, str(level), target, *_counted(part)])
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def epochs_to_target(
+    values: Mapping[str, float],
+    history: pd.DataFrame,
+    cells: pd.DataFrame,
+    targets: Targets,
+    suite: SuiteInfo,
+) -> pd.Series[float]:
+    """Return the epoch in which each cell reached its data set's target.
+
+    Args:
+        values: `target_values`.
+        history: of the reported cells.
+        cells: the reported cells.
+        targets: what the suite declares.
+        suite: for the data sets' names.
+
+    Returns:
+        Indexed like `cells`; infinite for a miss, NaN for a gap and where there is no target.
+    """
+    found = pd.Series(np.nan, index=cells.index, dtype="float64")
+    for label, target in values.items():
+        here = cells[cells["data"] == label]
+        if np.isfinite(target) and len(here):
+            goal = targets.criterion[data_name(label, suite)]
+            first = first_epochs(history, here.reset_index(drop=True), target, goal)
+            found[here.index] = first.to_numpy()
+    return found
 
 
 def first_epochs(

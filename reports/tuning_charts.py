@@ -10,7 +10,17 @@ import numpy as np
 import pandas as pd
 
 from recipebench.reports import wording
-from recipebench.reports.charts import COLORS, ROWS, Frame, Spec, color, dash, log_ticks, rounded
+from recipebench.reports.charts import (
+    COLORS,
+    ROWS,
+    AnyChart,
+    Frame,
+    Spec,
+    by_level,
+    log_ticks,
+    rounded,
+    shown,
+)
 from recipebench.reports.suite_info import Endpoint
 
 SERIES = ("default", "tuned")
@@ -21,8 +31,6 @@ MOST_POINTS = 200
 
 # Marks are drawn by their strokes: these have a lighter form on dark paper.
 _HOLLOW: Spec = {"filled": False, "fill": "transparent", "strokeWidth": 2.5}
-
-AnyChart = alt.LayerChart | alt.FacetChart
 
 
 def against_default(levels: Sequence[str], goal: Endpoint, frame: tuple[float, float]) -> AnyChart:
@@ -41,7 +49,7 @@ def against_default(levels: Sequence[str], goal: Endpoint, frame: tuple[float, f
     offset = alt.YOffset("series", type="nominal", sort=list(SERIES), scale=alt.Scale(paddingOuter=0.6))
     colors = alt.Scale(domain=list(SERIES), range=list(SERIES_COLORS))
     hue = alt.Color("series", type="nominal", scale=colors, sort=None)
-    tips = [alt.Tooltip(field, type="nominal", title=name) for field, name in _DEFAULT_TIPS.items()]
+    tips = shown(_DEFAULT_TIPS)
     line = spec.mark_rule(strokeWidth=2, opacity=0.5).encode(
         alt.X("low", type="quantitative", scale=scale, axis=axis, title=title), alt.X2("high"), y, offset, hue
     )
@@ -113,12 +121,11 @@ def sensitivity(order: Sequence[str], name: str, across: Frame, goal: Endpoint, 
     ends = [across.low, across.high]
     spread = alt.Scale(type="log" if across.log else "linear", domain=ends, nice=False, padding=8)
     x = alt.X("value", type="quantitative", title=name, axis=axis, scale=spread)
-    y, hue, strokes = _score(goal, frame), *_look(order)
-    tips = [alt.Tooltip(field, type="nominal", title=told) for field, told in _TRIAL_TIPS.items()]
+    y, looks = _score(goal, frame), by_level(order)
+    hue = looks["color"]
+    tips = shown(_TRIAL_TIPS)
     line = (
-        spec.mark_line(strokeWidth=2, clip=True)
-        .encode(x, y, hue, strokes)
-        .transform_filter("datum.line === true")
+        spec.mark_line(strokeWidth=2, clip=True).encode(x, y, **looks).transform_filter("datum.line === true")
     )
     fine, crossed = "datum.diverged === 0", "datum.diverged > 0"
     dot = spec.mark_point(size=16, opacity=0.9, clip=True, **_HOLLOW).encode(x, y, hue, tooltip=tips)
@@ -230,21 +237,10 @@ def _budget(order: Sequence[str], y: alt.Y, tips: dict[str, str]) -> AnyChart:
         axis=axis,
         scale=alt.Scale(nice=False, padding=8, zero=False),
     )
-    hue, strokes = _look(order)
-    shown = [alt.Tooltip(field, type="nominal", title=told) for field, told in tips.items()]
-    line = spec.mark_line(strokeWidth=2).encode(x, y, hue, strokes)
-    hit = spec.mark_point(opacity=0, size=160, filled=True).encode(x, y, hue, tooltip=shown)
+    looks = by_level(order)
+    line = spec.mark_line(strokeWidth=2).encode(x, y, **looks)
+    hit = spec.mark_point(opacity=0, size=160, filled=True).encode(x, y, looks["color"], tooltip=shown(tips))
     return alt.layer(line, hit)
-
-
-def _look(order: Sequence[str]) -> tuple[alt.Color, alt.StrokeDash]:
-    names = list(order)
-    colors = alt.Scale(domain=names, range=[color(i) for i in range(len(names))])
-    dashes = alt.Scale(domain=names, range=[list(dash(i)) or [1, 0] for i in range(len(names))])
-    return (
-        alt.Color("level", type="nominal", scale=colors, sort=None),
-        alt.StrokeDash("level", type="nominal", scale=dashes, sort=None),
-    )
 
 
 def _score(goal: Endpoint, frame: Frame, field: str = "mean") -> alt.Y:

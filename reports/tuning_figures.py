@@ -69,7 +69,7 @@ def sensitivity(contents: Contents) -> list[Drawn]:
             rows = tuning_charts.sensitivity_rows(part, scale, goal.measure)
             across, axis = tuning_charts.value_frame(rows, scale), _axis(name, scale)
             chart = tuning_charts.sensitivity(tuning_views.levels(contents), axis, across, goal, frame)
-            spec = charts.finish(chart, rows, width="container", height=HEIGHT)
+            spec = charts.told_apart(charts.finish(chart, rows, width="container", height=HEIGHT))
             file = f"sensitivity-{wording.slug(label)}-{wording.slug(name)}"
             caption = _sensitivity_caption(part, len(how.seeds), wording.endpoint_name(goal))
             drawn.append(Drawn(f"sensitivity-{position}-{rank}", file, f"{label}: {name}", caption, spec))
@@ -111,9 +111,8 @@ def _best_of_k(contents: Contents) -> list[Drawn]:
             continue
         frame = charts.frame_of(here.rename(columns={"expected_best": "mean"}), goal.measure)
         chart = tuning_charts.best_of_k(tuning_views.levels(contents), goal, frame)
-        spec = charts.finish(
-            chart, tuning_charts.best_of_k_rows(here, goal.measure), width="container", height=HEIGHT
-        )
+        rows = tuning_charts.best_of_k_rows(here, goal.measure)
+        spec = charts.told_apart(charts.finish(chart, rows, width="container", height=HEIGHT))
         n = _counts(here["searches"], "search", "searches")
         caption = f"{tuning_views.budget_caption(contents)} n = {n} a level."
         title = f"{label}: expected best of k trials"
@@ -127,7 +126,8 @@ def _ranks(contents: Contents) -> list[Drawn]:
         levels = tuning_views.levels(contents)
         mine = [level for level in levels if level in set(part["level"])]
         chart = tuning_charts.ranks(levels, len(mine))
-        spec = charts.finish(chart, tuning_charts.rank_rows(part), width="container", height=HEIGHT)
+        rows = tuning_charts.rank_rows(part)
+        spec = charts.told_apart(charts.finish(chart, rows, width="container", height=HEIGHT))
         caption = f"{tuning_views.rank_caption()} n = {_counts(part['data_sets'], 'data set')}."
         file = f"rank_by_budget-{wording.slug(str(factor))}"
         drawn.append(Drawn(f"ranks-{position}", file, f"{factor}: rank by budget", caption, spec))

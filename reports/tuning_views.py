@@ -314,7 +314,7 @@ def _against(contents: Contents, label: str) -> str:
     goal = endpoint(label, contents.suite)
     ordered = here.sort_values("difference_mean", kind="stable")
     ends = [
-        f"{_signed(row['difference_mean'], goal)} for {row['level']}"
+        f"{wording.signed_difference(row['difference_mean'], goal.measure)} for {row['level']}"
         for row in (ordered.iloc[0], ordered.iloc[-1])
     ]
     between = ends[0] if len(here) == 1 else f"from {ends[0]} to {ends[1]}"
@@ -326,7 +326,7 @@ def _against_row(r: pd.Series[Any], goal: Endpoint) -> Row:
     cells: list[tuple[str, float | None]] = []
     for what in ("default", "tuned", "difference"):
         mean, low, high = r[f"{what}_mean"], r[f"{what}_low"], r[f"{what}_high"]
-        shown = _plus(mean, goal.measure) if what == "difference" else number(mean, goal.measure)
+        shown = wording.signed(mean, goal.measure) if what == "difference" else number(mean, goal.measure)
         cells += [(shown, sortable(mean)), (interval(low, high, goal.measure), sortable(low))]
     cells += [_counted(r[c]) for c in ("n", "pairs", "lacking")]
     return _row([r["level"], r["default"]], cells)
@@ -389,19 +389,6 @@ def _row(texts: Iterable[str], cells: Iterable[tuple[str, float | None]]) -> Row
 
 def _counted(value: Any) -> tuple[str, float | None]:
     return count(value), sortable(value)
-
-
-def _plus(value: float, measure: str) -> str:
-    """A difference with its sign."""
-    shown = number(value, measure)
-    if not shown.strip("-0."):
-        return shown.lstrip("-")
-    return f"+{shown}" if value > 0 else shown
-
-
-def _signed(value: float, goal: Endpoint) -> str:
-    points = " points" if wording.is_share(goal.measure) else ""
-    return f"{_plus(value, goal.measure)}{points}"
 
 
 def _in_unit(goal: Endpoint) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from recipebench.errors import RequestError, unknown
 
@@ -41,50 +44,93 @@ def variance_shares(
             left for the residual.
 
     References:
-        Hays, Statistics, 5th ed., 12.14; Olejnik and Algina, Psychological Methods 8 (2003). Fitted by
-        statsmodels `anova_lm`; with balance its types I, II and III agree.
+        Hays, Statistics, 5th ed., 12.14; Olejnik and Algina, Psychological Methods 8 (2003). With balance
+        the sums of squares are those of group means, and types I, II and III agree.
     """
-    from statsmodels.formula.api import ols  # type: ignore[import-untyped]
-    from statsmodels.stats.anova import anova_lm  # type: ignore[import-untyped]
-
+    why = obstacle(frame, factors, outcome=outcome, block=block, interactions=interactions)
+    if why:
+        raise RequestError(f"frame: {why}.")
     columns = [*factors, *([block] if block is not None else [])]
-    _check(frame, columns, factors, outcome)
-    short = {name: f"f{i}" for i, name in enumerate(columns)}
-    plain = pd.DataFrame({short[name]: frame[name].astype(str).to_numpy() for name in columns})
-    plain["y"] = frame[outcome].to_numpy(dtype=float)
-    terms = {f"C({short[name]})": name for name in columns}
-    if interactions:
-        for a, b in itertools.combinations(factors, 2):
-            terms[f"C({short[a]}):C({short[b]})"] = f"{a} × {b}"
-    fit = ols(f"y ~ {' + '.join(terms)}", plain).fit()
-    if fit.df_resid < 1:
-        raise RequestError("frame: expected more cells than effects, got no freedom for the residual.")
-    return _shares(anova_lm(fit, typ=1).rename(index={**terms, "Residual": "residual"}))
+    scores = frame[outcome].to_numpy(dtype=float)
+    apart = scores - scores.mean()
+    codes = {name: _codes(frame[name]) for name in columns}
+    rows = {name: _between(apart, codes[name]) for name in columns}
+    for a, b in itertools.combinations(factors, 2) if interactions else ():
+        both = _between(apart, codes[a] * (codes[b].max() + 1) + codes[b])
+        freedom = rows[a][0] * rows[b][0]
+        rows[f"{a} × {b}"] = (freedom, max(both[1] - rows[a][1] - rows[b][1], 0.0))
+    left = len(scores) - 1 - sum(freedom for freedom, _ in rows.values())
+    rest = max(float((apart**2).sum()) - sum(squares for _, squares in rows.values()), 0.0)
+    return _shares(rows | {"residual": (left, rest)})
 
 
-def _shares(table: pd.DataFrame) -> pd.DataFrame:
-    squares, freedom = (table[c].to_numpy(dtype=float) for c in ("sum_sq", "df"))
-    total, noise = squares.sum(), squares[-1] / freedom[-1]  # the residual stands last
-    found = pd.DataFrame({"freedom": freedom, "squares": squares}, index=table.index)
-    found["eta2"] = squares / total
-    found["omega2"] = (squares - freedom * noise) / (total + noise)
-    found.loc["residual", "omega2"] = 1 - found["omega2"].drop("residual").sum()
-    found["p"] = table["PR(>F)"]
-    return found
+def obstacle(
+    frame: pd.DataFrame,
+    factors: Sequence[str],
+    *,
+    outcome: str = "score",
+    block: str | None = None,
+    interactions: bool = True,
+) -> str:
+    """Say why the variance of a frame cannot be shared out; empty where it can.
 
+    Args:
+        frame: as `variance_shares` takes it, and all else.
+        factors: likewise.
+        outcome: likewise.
+        block: likewise.
+        interactions: likewise.
 
-def _check(frame: pd.DataFrame, columns: Sequence[str], factors: Sequence[str], outcome: str) -> None:
+    Raises:
+        RequestError: a column is lacking.
+    """
+    columns = [*factors, *([block] if block is not None else [])]
     for name in (*columns, outcome):
         if name not in frame.columns:
             raise RequestError(unknown("column", name, map(str, frame.columns)))
-    if frame[[*columns, outcome]].isna().any(axis=None):
-        raise RequestError(f"frame: expected no gaps in {', '.join((*columns, outcome))}.")
+    if not factors or frame.empty:
+        return "expected at least one factor and one cell"
+    gaps = int(frame[[*columns, outcome]].isna().any(axis=1).sum())
+    if gaps:
+        return f"expected no gaps, got {gaps:,} of {len(frame):,} cells without a value"
+    sizes = [int(frame[name].nunique()) for name in columns]
     counts: Any = frame.groupby(list(columns), observed=True).size()
-    full = 1
-    for name in columns:
-        full *= frame[name].nunique()
+    full = math.prod(sizes)
     if len(counts) != full or counts.nunique() != 1:
-        raise RequestError(
-            f"frame: expected each of the {full} combinations of {', '.join(columns)} equally often,"
-            f" got {len(counts)} of them, {counts.min()} to {counts.max()} times."
+        return (
+            f"expected each of the {full:,} combinations of {', '.join(columns)} equally often,"
+            f" got {len(counts):,} of them, {counts.min()} to {counts.max()} times"
         )
+    own = [size - 1 for size in sizes[: len(factors)]]
+    used = sum(size - 1 for size in sizes)
+    used += sum(a * b for a, b in itertools.combinations(own, 2)) if interactions else 0
+    if len(frame) - 1 - used < 1:
+        return "expected more cells than effects, got no freedom for the residual"
+    values = frame[outcome]
+    return "expected scores that differ, got the same everywhere" if values.max() == values.min() else ""
+
+
+def _codes(column: pd.Series[Any]) -> NDArray[np.intp]:
+    return np.asarray(pd.factorize(column)[0])
+
+
+def _between(apart: NDArray[np.float64], codes: NDArray[np.intp]) -> tuple[int, float]:
+    """Freedom and sum of squares between equally large groups."""
+    sums = np.bincount(codes, weights=apart)
+    return len(sums) - 1, float((sums**2).sum() / (len(apart) / len(sums)))
+
+
+def _shares(rows: Mapping[str, tuple[int, float]]) -> pd.DataFrame:
+    from scipy.special import fdtrc  # type: ignore[import-untyped]
+
+    index = pd.Index(list(rows))
+    freedom, squares = (np.array([row[i] for row in rows.values()], dtype=float) for i in (0, 1))
+    total, noise = squares.sum(), squares[-1] / freedom[-1]  # the residual stands last
+    found = pd.DataFrame({"freedom": freedom, "squares": squares}, index=index)
+    found["eta2"] = squares / total
+    found["omega2"] = (squares - freedom * noise) / (total + noise)
+    found.loc["residual", "omega2"] = 1 - found["omega2"].drop("residual").sum()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found["p"] = fdtrc(freedom, freedom[-1], squares / freedom / noise)
+    found.loc["residual", "p"] = np.nan
+    return found

@@ -70,6 +70,29 @@ def difference(value: float, measure: str) -> str:
     return f"{number(value, measure)} points" if is_share(measure) else number(value, measure)
 
 
+def signed(value: float, measure: str = "") -> str:
+    """Show a difference with its sign, without a unit.
+
+    Example:
+        >>> signed(0.0123, "accuracy"), signed(-0.5), signed(-0.0, "accuracy")
+        ('+1.23', '-0.5000', '0.00')
+    """
+    shown = number(value, measure)
+    if not shown.strip("-0."):
+        return shown.lstrip("-")
+    return f"+{shown}" if value > 0 else shown
+
+
+def signed_difference(value: float, measure: str) -> str:
+    """Show a difference with its sign and unit.
+
+    Example:
+        >>> signed_difference(0.0123, "accuracy")
+        '+1.23 points'
+    """
+    return f"{signed(value, measure)}{' points' if is_share(measure) else ''}"
+
+
 def interval(low: float, high: float, measure: str) -> str:
     """Show an interval, or that there is none.
 

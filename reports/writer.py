@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from recipebench.reports import (
+    comparison_views,
     export,
     fairness,
     figures,
@@ -156,11 +158,38 @@ def _views(contents: Contents) -> list[views.View]:
     found = [v(contents) for v in shared] + [v(contents, label) for label in contents.data for v in each]
     if contents.verdicts:
         found += [verdict_views.verdicts(contents), verdict_views.effects(contents)]
+    found += _comparison_views(contents)
     if contents.searches is not None:
         tuned = ("chosen", "sensitivity", "best_of_k", "ranks", "cost")
         found += [getattr(tuning_views, name)(contents) for name in tuned]
         found += [tuning_views.against_default(contents, d) for d in tuning_views.compared_data(contents)]
     return found + ([tuning_views.time_to_target(contents)] if contents.reached is not None else [])
+
+
+def _comparison_views(contents: Contents) -> list[views.View]:
+    found = [comparison_views.effects(contents, label) for label in contents.data]
+    shared = ("ranks", "shares", "profiles")
+    return [one for one in found + [getattr(comparison_views, n)(contents) for n in shared] if one.rows]
+
+
+def _comparison_tables(contents: Contents) -> dict[str, pd.DataFrame]:
+    found = contents.comparisons
+    ranked = [
+        pd.DataFrame(one._asdict() | {"groups": None, "data": ", ".join(one.data)})
+        .rename(columns={"levels": "level", "ranks": "rank", "data": "data_sets"})
+        .drop(columns=["groups", "reason"])
+        for one in comparison_views.ranked(contents)
+    ]
+    areas = [
+        pd.DataFrame(
+            {"factor": p.factor, "level": p.levels, "area": p.areas, "problems": p.costs.shape[1]}
+        ).assign(solved=np.isfinite(p.costs).sum(axis=1), last=p.last)
+        for p in found.profiles
+    ]
+    frames = {"paired_effects": found.effects, "variance_shares": found.shares}
+    frames |= {"mean_ranks": _together(ranked)} if ranked else {}
+    frames |= {"performance_profiles": _together(areas)} if areas else {}
+    return {name: frame for name, frame in frames.items() if len(frame)}
 
 
 def _tables(contents: Contents) -> dict[str, pd.DataFrame]:
@@ -183,6 +212,7 @@ def _tables(contents: Contents) -> dict[str, pd.DataFrame]:
     curves = [c.assign(factor=f, measure=m, split=s) for (f, m, s), c in contents.curves.items()]
     found |= {"pairs": _together(parts)} if parts else {}
     found |= {"verdicts": registered.table(contents.verdicts)} if contents.verdicts else {}
+    found |= _comparison_tables(contents)
     found |= {} if contents.reached is None else {"time_to_target": contents.reached}
     if contents.searches is not None:
         found |= {file: getattr(contents.searches, name) for name, file in _SEARCH_FILES.items()}

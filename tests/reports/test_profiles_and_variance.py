@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import integrate  # type: ignore[import-untyped]
+from statsmodels.formula.api import ols  # type: ignore[import-untyped]
+from statsmodels.stats.anova import anova_lm  # type: ignore[import-untyped]
 
 from recipebench.errors import RequestError
 from recipebench.reports import profiles
@@ -65,6 +67,21 @@ def test_squares_of_a_balanced_crossing_by_group_means() -> None:
     assert found["eta2"].sum() == pytest.approx(1.0)
 
 
+def test_squares_are_those_of_statsmodels() -> None:
+    index = pd.MultiIndex.from_product(
+        [range(4), range(3), range(2), range(5)], names=["a", "b", "c", "seed"]
+    )
+    frame = index.to_frame(index=False)
+    frame["score"] = np.random.default_rng(0).normal(size=len(frame)) + frame["a"] * (1 + frame["b"])
+
+    found = variance_shares(frame, ["a", "b", "c"], block="seed")
+
+    terms = "C(a) + C(b) + C(c) + C(seed) + C(a):C(b) + C(a):C(c) + C(b):C(c)"
+    theirs = anova_lm(ols(f"score ~ {terms}", frame).fit(), typ=1)
+    for ours, column in {"freedom": "df", "squares": "sum_sq", "p": "PR(>F)"}.items():
+        np.testing.assert_allclose(found[ours], theirs[column], rtol=1e-8)
+
+
 def test_omega_finds_planted_shares_and_nothing_where_nothing_is() -> None:
     draw = np.random.default_rng(0)
     tables = [variance_shares(crossing(draw, 3, a=1.0), ["a", "b"], interactions=False) for _ in range(60)]
@@ -93,6 +110,8 @@ def test_what_is_not_balanced_is_refused() -> None:
         variance_shares(frame.iloc[1:], ["a", "b"])
     with pytest.raises(RequestError, match="no gaps"):
         variance_shares(frame.assign(score=np.nan), ["a", "b"])
+    with pytest.raises(RequestError, match="got the same everywhere"):
+        variance_shares(frame.assign(score=1.0), ["a", "b"])
     with pytest.raises(RequestError, match="no freedom"):
         variance_shares(crossing(np.random.default_rng(0), 1), ["a", "b"])
     with pytest.raises(RequestError, match="Unknown column 'c'"):

@@ -120,12 +120,12 @@ def test_every_table_and_figure_names_n_and_source(outline: Outline, html: str) 
         r"<figcaption>(.*?)</figcaption>", html
     )
 
-    assert tags.count("caption") == tags.count("table") == 3 + 3 + 3 + 8
-    assert tags.count("figcaption") == tags.count("figure") == 3 + 3
+    assert tags.count("caption") == tags.count("table") == 3 + 3 + 3 + 8 + 3 + 1
+    assert tags.count("figcaption") == tags.count("figure") == 3 + 3 + 3 + 2
     assert len(captions) == tags.count("caption") + tags.count("figcaption")
     for caption in captions:
-        assert re.search(r"n seeds|n = |Counts of records", caption), caption
-        assert re.search(r"Student 1908|records|recorded|declares", caption), caption
+        assert re.search(r"n seeds|n blocks|n = |Counts of records", caption), caption
+        assert re.search(r"Student 1908|Demšar 2006|records|recorded|declares", caption), caption
 
 
 def test_level_means_stand_on_the_page(card: Any, outline: Outline) -> None:
@@ -142,10 +142,11 @@ def test_charts_hold_what_the_tables_hold(card: Any) -> None:
 
     slots = figures.slots(found)
 
-    assert set(slots) == {f"pairs-{i}" for i in range(3)} | {
-        f"curves-{i}-{split}" for i in range(3) for split in ("train", "validation")
-    }
-    assert set(slots["pairs-0"]) == {"0-1", "0-2", "0-3", "1-2", "1-3", "2-3"}
+    places = {f"{kind}-{i}" for i in range(3) for kind in ("pairs", "effects")}
+    places |= {f"curves-{i}-{split}" for i in range(3) for split in ("train", "validation")}
+    assert set(slots) == places | {"mean-ranks-0", "mean-ranks-1"}
+    grids = {"0-1", "0-2", "0-3", "1-2", "1-3", "2-3"}
+    assert set(slots["pairs-0"]) == grids | {f"{grid}-apart" for grid in grids}
     cells = slots["pairs-2"]["0-1"]["datasets"]["rows"]
     means = found.pairs[("activation", "initializer")]
     means = means[means["data"] == "mnist"]
@@ -337,5 +338,7 @@ def test_hostile_names_come_back_from_the_charts_unchanged(attacked: Outline) ->
     (payload,) = [text for kind, text in attacked.raw if text.startswith('{"config"')]
     assert not set("<>&") & set(payload)
     slots = json.loads(payload)["slots"]
-    levels = {row["level"] for spec in slots["curves-0-train"].values() for row in spec["datasets"]["rows"]}
+    levels = set()
+    for spec in slots["curves-0-train"].values():
+        levels |= {row[spec["keys"].index("level")] for row in spec["values"]}
     assert levels & set(HOSTILE)

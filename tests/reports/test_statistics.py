@@ -7,7 +7,7 @@ import pytest
 from scipy import special, stats  # type: ignore[import-untyped]
 
 from recipebench.errors import RequestError
-from recipebench.reports.statistics import mean_intervals, mean_over_rows, t_intervals
+from recipebench.reports.statistics import mean_intervals, t_intervals
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 30])
@@ -46,12 +46,6 @@ def test_intervals_cover_the_mean_as_often_as_they_say() -> None:
 
     covered = ((found.low < 0) & (found.high > 0)).mean()
     assert abs(covered - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 20_000)
-
-
-def test_mean_over_rows_ignores_gaps() -> None:
-    found = mean_over_rows([[1.0, np.nan, np.nan], [2.0, 4.0, np.nan]])
-
-    np.testing.assert_array_equal(found, [1.5, 4.0, np.nan])
 
 
 def test_intervals_on_a_scale_equal_scipys_by_the_delta_method() -> None:

@@ -157,15 +157,15 @@ def test_a_suite_whose_optimizers_are_all_tuned_ranks_them(make_tuned: Callable[
 def test_every_table_and_figure_of_tuning_names_n_and_source(out: Path) -> None:
     html = (out / "index.html").read_text(encoding="utf-8")
     start = html.index('<section id="tuning"')
-    section = html[start : html.index('<section id="pairs"')]
+    section = html[start : html.index('<section id="variance"')]
 
     captions = re.findall(r"<caption><span>(.*?)</span></caption>", section)
     shown = re.findall(r"<figcaption>(.*?)</figcaption>", section)
-    assert len(captions) == section.count("<table") == 2 + 2 + 1 + 2 + 1
-    assert len(shown) == section.count("<figure") == 2 + 4 + 2 + 1
+    assert len(captions) == section.count("<table") == 2 + 2 + 1 + 2 + 1 + 1
+    assert len(shown) == section.count("<figure") == 2 + 4 + 2 + 1 + 1
     for caption in captions + shown:
-        assert re.search(r"n seeds|n = ", caption), caption
-        assert re.search(r"Student 1908|records|Tang et al", caption), caption
+        assert re.search(r"n seeds|n = |n problems", caption), caption
+        assert re.search(r"Student 1908|records|Tang et al|Dolan and Moré 2002", caption), caption
     text = " ".join(Texts(section).texts).lower()
     for word in ("significan", "p-value", "supported", "refuted", "inconclusive", "winner"):
         assert word not in text

@@ -1,0 +1,295 @@
+"""The charts of comparisons as Vega-Lite definitions: effects, ranks, variance, profiles, interactions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from recipebench.reports import profiles, wording
+from recipebench.reports.charts import COLORS, ROWS, AnyChart, by_level, grid_axes, rounded, shown, text_size
+from recipebench.reports.comparisons import Profile, Ranking
+from recipebench.reports.suite_info import Endpoint
+
+ROW_HEIGHT = 26
+DEPARTURES = ("#b35806", "#f1a340", "#f7f7f7", "#92c5de", "#2166ac")
+"""Brown below, blue above: told apart with any color vision (ColorBrewer)."""
+
+SOLID = "#7a8691"
+"""A gray that shows on light and on dark paper."""
+
+_EFFECT_TIPS = {
+    "level": "level",
+    "text": "difference",
+    "ends": "95 % interval",
+    "better": "P(better)",
+    "n": "blocks",
+}
+_SHARE_TIPS = {"term": "term", "text": "ω²", "naive": "η²"}
+_PROFILE_TIPS = {"level": "level", "ratio": "within", "text": "of problems"}
+_DEPARTURE_TIPS = {"first": "row", "second": "column", "text": "departure", "n": "seeds"}
+
+
+def effects(levels: Sequence[str], title: str, frame: tuple[float, float]) -> AnyChart:
+    """Draw the difference of each level from the reference with its interval, and a line at 0.
+
+    Args:
+        levels: in declared order, without the reference.
+        title: of the axis.
+        frame: lowest and highest value shown, 0 among them; intervals are cut there.
+    """
+    spec = alt.Chart(alt.NamedData(name=ROWS))
+    scale = alt.Scale(domain=list(frame), nice=False)
+    axis = alt.Axis(format="~r", tickCount=6)  # of 70 the ticks of ~g make 7e+1
+    y = alt.Y(
+        "level",
+        type="nominal",
+        sort=list(levels),
+        title=None,
+        axis=alt.Axis(ticks=False, minExtent=90, labelLimit=220),
+    )
+    line = spec.mark_rule(strokeWidth=2, color=COLORS[0], opacity=0.5).encode(
+        alt.X("low", type="quantitative", scale=scale, axis=axis, title=title), alt.X2("high"), y
+    )
+    dot = spec.mark_point(filled=True, size=70, opacity=1, color=COLORS[0])
+    x = alt.X("mean", type="quantitative", scale=scale, axis=axis, title=title)
+    zero = spec.mark_rule(color=SOLID, strokeWidth=1.5).encode(alt.X(datum=0, scale=scale, title=title))
+    return alt.layer(zero, line, dot.encode(x, y, tooltip=shown(_EFFECT_TIPS)))
+
+
+def effect_frame(found: pd.DataFrame) -> tuple[float, float]:
+    """Return the range of differences and intervals with 0, no wider than three times that of the means."""
+    known = found[found["mean"].notna()]
+    if known.empty:
+        return (-1.0, 1.0)
+    low, high = min(0.0, float(known["mean"].min())), max(0.0, float(known["mean"].max()))
+    reach = max(high - low, 1e-9)
+    bottom = max(float(np.nanmin([low, known["low"].min()])), low - reach)
+    top = min(float(np.nanmax([high, known["high"].max()])), high + reach)
+    return (bottom - 0.04 * reach, top + 0.04 * reach)
+
+
+def effect_rows(found: pd.DataFrame, goal: Endpoint, frame: tuple[float, float]) -> list[dict[str, Any]]:
+    """Return the dots of `effects` as plain values, in points where the endpoint is a share."""
+    unit = 100 if wording.is_share(goal.measure) else 1
+    rows = []
+    for row in found[found["mean"].notna()].to_dict("records"):
+        ends = [row["mean"] if np.isnan(end) else end for end in (row["low"], row["high"])]
+        rows.append(
+            {
+                "level": str(row["level"]),
+                "mean": rounded(unit * row["mean"]),
+                "low": rounded(unit * min(max(ends[0], frame[0]), frame[1])),
+                "high": rounded(unit * min(max(ends[1], frame[0]), frame[1])),
+                "text": wording.signed_difference(row["mean"], goal.measure),
+                "ends": wording.interval(row["low"], row["high"], goal.measure),
+                "better": f"{row['better']:.2f}",
+                "n": int(row["n"]),
+            }
+        )
+    return rows
+
+
+def critical_difference(levels: int) -> AnyChart:
+    """Draw mean ranks, the critical difference above them, and bars over what lies closer than that.
+
+    Args:
+        levels: their number.
+
+    References:
+        Demšar, JMLR 7 (2006), figure 1, with every level on a line of its own.
+    """
+    spec = alt.Chart(alt.NamedData(name=ROWS))
+    scale = alt.Scale(domain=[1, levels], nice=False, padding=12)
+    axis = alt.Axis(orient="top", tickMinStep=1, format="d", grid=True)
+    x = alt.X("rank", type="quantitative", scale=scale, axis=axis, title="mean rank, 1 is best")
+    y = alt.Y("place", type="quantitative", axis=None, scale=alt.Scale(reverse=True, zero=False, padding=14))
+    span = alt.X2("end")
+    bars = spec.mark_rule(strokeWidth=5, strokeCap="round", color=SOLID)
+    bar = bars.encode(x, span, y).transform_filter("datum.kind === 'group'")
+    wide = spec.mark_rule(strokeWidth=2, color=COLORS[1]).encode(x, span, y)
+    dots = spec.transform_filter("datum.kind === 'level'")
+    dot = dots.mark_point(filled=True, size=70, opacity=1, color=COLORS[0])
+    label: dict[str, Any] = {"fontSize": 12, "baseline": "middle"}
+    right = dots.mark_text(align="left", dx=9, **label).transform_filter("datum.left")
+    left = dots.mark_text(align="right", dx=-9, **label).transform_filter("!datum.left")
+    told = alt.Text("text", type="nominal")
+    above = spec.mark_text(align="left", dy=-8, **label).transform_filter("datum.kind === 'difference'")
+    tips = shown({"text": "level, mean rank"})
+    return alt.layer(
+        bar,
+        wide.transform_filter("datum.kind === 'difference'"),
+        dot.encode(x, y, tooltip=tips),
+        right.encode(x, y, text=told),
+        left.encode(x, y, text=told),
+        above.encode(x, y, text=told),
+    )
+
+
+def critical_rows(found: Ranking) -> list[dict[str, Any]]:
+    """Return what `critical_difference` draws as plain values."""
+    order = np.argsort(found.ranks, kind="stable")
+    middle, count = (1 + len(found.levels)) / 2, len(found.levels)
+    far = min(1 + found.difference, float(count))
+    told = f"critical difference {found.difference:.2f}"
+    cut = "" if 1 + found.difference <= count else ", more than all ranks"
+    rows: list[dict[str, Any]] = [
+        {"kind": "difference", "rank": 1.0, "end": rounded(far), "place": 0, "text": told + cut}
+    ]
+    for place, i in enumerate(order, start=1):
+        text = f"{found.levels[i]}  {found.ranks[i]:.2f}"
+        at = rounded(found.ranks[i])
+        rows.append(
+            {"kind": "level", "rank": at, "place": place, "text": text, "left": found.ranks[i] <= middle}
+        )
+    for place, group in enumerate(found.groups, start=count + 1):
+        ends = [found.ranks[i] for i in group]
+        rows.append({"kind": "group", "rank": rounded(min(ends)), "end": rounded(max(ends)), "place": place})
+    return rows
+
+
+def critical_height(found: Ranking) -> int:
+    """Return the height of the diagram: a line a level, and one a group."""
+    return 20 * (1 + len(found.levels) + len(found.groups))
+
+
+def variance(terms: Sequence[str]) -> AnyChart:
+    """Draw the share of variance of every term as a bar.
+
+    Args:
+        terms: factors, pairs, seeds and residual, in this order.
+    """
+    spec = alt.Chart(alt.NamedData(name=ROWS))
+    y = alt.Y(
+        "term",
+        type="nominal",
+        sort=list(terms),
+        title=None,
+        axis=alt.Axis(ticks=False, minExtent=120, labelLimit=240),
+    )
+    axis = alt.Axis(format="%", tickCount=5)
+    x = alt.X("omega2", type="quantitative", axis=axis, title="share of variance, ω²")
+    kinds = alt.Scale(domain=["factor", "pair", "rest"], range=[COLORS[0], COLORS[5], SOLID])
+    hue = alt.Color("kind", type="nominal", scale=kinds, legend=None)
+    return alt.layer(spec.mark_bar(height=14).encode(x, y, hue, tooltip=shown(_SHARE_TIPS)))
+
+
+def variance_rows(found: pd.DataFrame, names: Sequence[str], factors: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the bars of `variance` as plain values.
+
+    Args:
+        found: rows of `comparisons.shares` of one data set.
+        names: how each row's term is called.
+        factors: the terms that are factors.
+    """
+    rest = {"seed", "residual"} - set(factors)
+    return [
+        {
+            "term": name,
+            "omega2": rounded(row["omega2"]),
+            "kind": "factor" if row["term"] in factors else "rest" if row["term"] in rest else "pair",
+            "text": wording.with_unit(row["omega2"], "accuracy"),
+            "naive": wording.with_unit(row["eta2"], "accuracy"),
+        }
+        for name, row in zip(names, found.to_dict("records"), strict=True)
+    ]
+
+
+def profile(order: Sequence[str], last: float) -> AnyChart:
+    """Draw performance profiles: a step line a level.
+
+    Args:
+        order: all levels of the factor in declared order, which fixes colors and dashes.
+        last: the largest ratio.
+    """
+    spec = alt.Chart(alt.NamedData(name=ROWS))
+    ticks = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
+    axis = alt.Axis(grid=False, format="~g", values=[t for t in ticks if t <= last])
+    scale = alt.Scale(type="log", base=2, domain=[1, last], nice=False)
+    x = alt.X(
+        "at", type="quantitative", scale=scale, axis=axis, title="epochs / fewest epochs of any level, τ"
+    )
+    y_scale = alt.Scale(domain=[0, 1])
+    y = alt.Y(
+        "share",
+        type="quantitative",
+        scale=y_scale,
+        axis=alt.Axis(format="%", tickCount=5),
+        title="problems solved within τ",
+    )
+    looks = by_level(order)
+    line = spec.mark_line(strokeWidth=2, interpolate="step-after").encode(x, y, **looks)
+    hit = spec.mark_point(opacity=0, size=120, filled=True).encode(
+        x, y, looks["color"], tooltip=shown(_PROFILE_TIPS)
+    )
+    return alt.layer(line, hit)
+
+
+def profile_rows(found: Profile, most: int = 40) -> list[dict[str, Any]]:
+    """Return the corners of the profiles as plain values.
+
+    Args:
+        found: a factor's costs.
+        most: so many ratios at most are drawn, evenly spread over those at which a profile rises.
+    """
+    ratios = profiles.performance_ratios(found.costs)
+    steps = np.unique(ratios[np.isfinite(ratios)])
+    if len(steps) > most:
+        steps = np.unique(steps[np.linspace(0, len(steps) - 1, most).round().astype(int)])
+    heights = profiles.performance_profile(found.costs, [*steps, found.last])
+    return [
+        {
+            "level": level,
+            "at": rounded(at),
+            "share": rounded(height),
+            "ratio": f"{at:.3g} times the fewest",
+            "text": wording.with_unit(height, "accuracy"),
+        }
+        for level, line in zip(found.levels, heights, strict=True)
+        for at, height in zip([*steps, found.last], line, strict=True)
+    ]
+
+
+def departures(first: Sequence[str], second: Sequence[str], titles: tuple[str, str]) -> AnyChart:
+    """Draw how far each combination departs from the sum of its levels' own effects.
+
+    Args:
+        first: levels of the rows of the grid, in declared order.
+        second: levels of its columns.
+        titles: names of the two factors.
+    """
+    spec = alt.Chart(alt.NamedData(name=ROWS))
+    x, y = grid_axes(first, second, titles)
+    steps = [i / (len(DEPARTURES) - 1) for i in range(len(DEPARTURES))]
+    shade = alt.Color(
+        "shade",
+        type="quantitative",
+        legend=None,
+        scale=alt.Scale(domain=steps, range=list(DEPARTURES)),
+    )
+    tips = shown(_DEPARTURE_TIPS)
+    strong = "datum.shade > 0.86 || datum.shade < 0.12"
+    ink = alt.ColorValue("#10202f", condition={"test": strong, "value": "#ffffff"})
+    cells = spec.mark_rect(cornerRadius=3).encode(x, y, shade, tooltip=tips)
+    text = spec.mark_text(fontSize=text_size(len(second)))
+    text = text.encode(x, y, text=alt.Text("text", type="nominal"), color=ink)
+    return alt.layer(cells, text.encode(tooltip=tips))
+
+
+def departure_rows(found: pd.DataFrame, goal: Endpoint) -> list[dict[str, Any]]:
+    """Return the cells of `departures` as plain values; blue where better than the sum of the parts."""
+    sign = 1 if goal.direction == "higher" else -1
+    most = float(found["departure"].abs().max()) or 1.0
+    return [
+        {
+            "first": str(row["first"]),
+            "second": str(row["second"]),
+            "shade": round(0.5 + 0.5 * sign * row["departure"] / most, 3),
+            "text": wording.signed(row["departure"], goal.measure),
+            "n": int(row["n"]),
+        }
+        for row in found.to_dict("records")
+    ]
