@@ -99,11 +99,16 @@ def report(
     seeds: SeedsOption = None,
     device: DeviceOption = None,
     plugin: PluginOption = None,
+    speed: Annotated[
+        Path | None, typer.Option("--speed", help="A saved run of the speed suite [the store's newest].")
+    ] = None,
 ) -> None:
     """Write the report of SUITE again, from the store."""
     from recipebench.benchmarks import verbs
 
-    _finish(lambda: verbs.report(suite, store, out, seeds=seeds, device=device, plugin=plugin or ()))
+    _finish(
+        lambda: verbs.report(suite, store, out, seeds=seeds, device=device, plugin=plugin or (), speed=speed)
+    )
 
 
 @app.command()

@@ -22,10 +22,19 @@ from recipebench.levels import Choice, Tuned
 from recipebench.lightning_modules.catalog import OPTIMIZERS
 from recipebench.reports import SuiteInfo
 from recipebench.reports.own_levels import sentences
+from recipebench.reports.speed import FOLDER, newest
 from recipebench.reports.suite_info import Endpoint, Range, Space, Targets, Tuning
 
 
-def write_report(suite: Suite, plan: Agenda, results: Results, store: Store, out: Path, command: str) -> Path:
+def write_report(
+    suite: Suite,
+    plan: Agenda,
+    results: Results,
+    store: Store,
+    out: Path,
+    command: str,
+    speed: Path | None = None,
+) -> Path:
     """Write page, summary, tables, figures and frames of a suite; return the path of the page.
 
     Args:
@@ -35,6 +44,7 @@ def write_report(suite: Suite, plan: Agenda, results: Results, store: Store, out
         store: where the environments of their runs are found.
         out: the folder to write to.
         command: what a person types to repeat the run.
+        speed: a saved run of the speed suite; None takes the newest that the store has.
 
     Raises:
         StoreError: the disk is full or broken, or the folder cannot be written.
@@ -42,8 +52,9 @@ def write_report(suite: Suite, plan: Agenda, results: Results, store: Store, out
     done = results.records.loc[results.records["torch"].notna(), "cell_id"]
     info = describe(suite, plan, command)
     info = replace(info, own_levels=tuple(sentences(results.records, packing_of(plan.cells))))
+    environments, saved = store.environments(done), speed or newest(store.path / FOLDER)
     with disk_errors(f"write the report to {out}"):
-        return reports.refresh(results.records, results.history, info, out, store.environments(done))
+        return reports.refresh(results.records, results.history, info, out, environments, saved)
 
 
 def outlook(suite: Suite, plan: Agenda, store: Store) -> list[str]:

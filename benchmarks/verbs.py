@@ -313,9 +313,10 @@ def report(
     seeds: int | None = None,
     device: str | None = None,
     plugin: Sequence[Path] = (),
+    speed: Path | None = None,
 ) -> int:
     """Write a suite's report from the store; return the exit code."""
-    page, results = report_of(source, path, out, seeds=seeds, device=device, plugin=plugin)
+    page, results = report_of(source, path, out, seeds=seeds, device=device, plugin=plugin, speed=speed)
     print(closing_line(results.counts))
     print(f"Report: {page}")
     return 1 if results.counts["failed"] or results.counts["missing"] else 0
@@ -329,6 +330,7 @@ def report_of(
     seeds: int | None = None,
     device: str | None = None,
     plugin: Sequence[Path] = (),
+    speed: Path | None = None,
 ) -> tuple[Path, Results]:
     """Write a suite's report from the store; return its page and the results."""
     plug_in(plugin)
@@ -339,7 +341,7 @@ def report_of(
     out = out or _reports(path, suite)
     check_target(out, "--out")
     command = _repeat(source, seeds, device, plugin)
-    return write_report(suite, plan, results, store, out, command), results
+    return write_report(suite, plan, results, store, out, command, speed), results
 
 
 def load(

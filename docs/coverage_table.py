@@ -35,7 +35,8 @@ from coverage_rows import ROWS, Row  # noqa: E402
 from recipebench.benchmarks import cells, results, suite  # noqa: E402
 from recipebench.benchmarks.store import Store  # noqa: E402
 from recipebench.errors import RequestError, unknown  # noqa: E402
-from recipebench.reports import diagnosis, export  # noqa: E402
+from recipebench.reports import export  # noqa: E402
+from recipebench.reports.statistics import diagnosis  # noqa: E402
 
 RUNS = ROOT / "docs" / "runs"
 PAGE = ROOT / "docs" / "coverage.md"

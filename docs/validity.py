@@ -20,7 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recipebench.reports import claims, families, inference, scales
+from recipebench.reports import claims
+from recipebench.reports.statistics import families, inference, scales
 
 Floats = NDArray[np.float64]
 

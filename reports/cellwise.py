@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from recipebench.reports.frames import labels
-from recipebench.reports.inference import Blocks, block_differences
-from recipebench.reports.scales import transform
+from recipebench.reports.statistics.inference import Blocks, block_differences
+from recipebench.reports.statistics.scales import transform
 from recipebench.reports.suite_info import Endpoint
 
 EQUAL, WITHIN, CHANGED, ENDED = "equal", "within", "changed", "ended otherwise"

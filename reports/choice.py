@@ -17,7 +17,7 @@ from recipebench.reports.frames import (
     reported,
     tuned_factors,
 )
-from recipebench.reports.statistics import t_intervals
+from recipebench.reports.statistics.intervals import t_intervals
 from recipebench.reports.suite_info import SuiteInfo
 
 

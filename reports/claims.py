@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from recipebench.errors import RequestError, unknown
-from recipebench.reports import families, inference
-from recipebench.reports.effects import Effects, effects
-from recipebench.reports.inference import Blocks, Estimate, Floats
+from recipebench.reports.statistics import families, inference
+from recipebench.reports.statistics.effects import Effects, effects
+from recipebench.reports.statistics.inference import Blocks, Estimate, Floats
 from recipebench.reports.suite_info import KINDS, SCOPES
 
 SUPPORTED, REFUTED, INCONCLUSIVE = "supported", "refuted", "inconclusive"

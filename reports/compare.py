@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from recipebench.errors import RequestError
-from recipebench.reports import export, families, inference, telling, wording
+from recipebench.reports import export, telling, wording
 from recipebench.reports.cellwise import (
     BUILD,
     CHANGED,
@@ -30,6 +30,7 @@ from recipebench.reports.cellwise import (
     paired,
 )
 from recipebench.reports.claims import Claim, Verdict, judge
+from recipebench.reports.statistics import families, inference
 from recipebench.reports.suite_info import Endpoint
 
 SMALLEST = dict.fromkeys(("accuracy", "average_precision", "mse", "r2"), 0.005)

@@ -9,9 +9,10 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from recipebench.reports import profiles, wording
+from recipebench.reports import wording
 from recipebench.reports.charts import COLORS, ROWS, AnyChart, by_level, grid_axes, rounded, shown, text_size
 from recipebench.reports.comparisons import Profile, Ranking
+from recipebench.reports.statistics import profiles
 from recipebench.reports.suite_info import Endpoint
 
 ROW_HEIGHT = 26

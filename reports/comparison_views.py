@@ -145,8 +145,9 @@ def shares_caption(contents: Contents) -> str:
         "Share of the variance of the endpoint that a factor, a pair of factors (beyond the two alone) or "
         "the seeds (by the draws that all cells of a seed share) explain, the residual being noise and "
         "interactions of three and more; as ω² of a balanced analysis of variance (Hays 1994; Olejnik and "
-        "Algina 2003): near 0 on average for what does nothing, so it may lie a little below 0. It depends on "
-        f"which levels were compared. n = {wording.count_range(min(known), max(known))} cells a data set. {EXPLORATORY}"
+        "Algina 2003): near 0 on average for what does nothing, so it may lie a little below 0. It depends "
+        "on which levels were compared. "
+        f"n = {wording.count_range(min(known), max(known))} cells a data set. {EXPLORATORY}"
     )
 
 

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from recipebench.reports import inference, profiles, ranks
-from recipebench.reports.effects import superiority
-from recipebench.reports.families import benjamini_hochberg
 from recipebench.reports.frames import ABSENT, compared, endpoint, factors, levels
+from recipebench.reports.statistics import inference, profiles, ranks
+from recipebench.reports.statistics.effects import superiority
+from recipebench.reports.statistics.families import benjamini_hochberg
+from recipebench.reports.statistics.variance import obstacle, variance_shares
 from recipebench.reports.suite_info import SuiteInfo
-from recipebench.reports.variance import obstacle, variance_shares
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -15,6 +15,7 @@ from recipebench.reports.comparisons import Comparisons
 from recipebench.reports.frames import endpoint
 from recipebench.reports.registered import Judged
 from recipebench.reports.searches import Searches
+from recipebench.reports.speed import SpeedRun
 from recipebench.reports.suite_info import MEAN_SCALES, SuiteInfo
 
 CURVE_SPLITS = ("train", "validation")
@@ -38,6 +39,7 @@ class Contents:
         comparisons: levels against each other: effects, ranks, shares of variance, profiles.
         searches: what tuning gave; None of a suite that tunes nothing.
         reached: `targets.time_to_target`; None where nothing is declared.
+        speed: a saved run of the speed suite; None where none is told of.
     """
 
     suite: SuiteInfo
@@ -61,6 +63,7 @@ class Contents:
     comparisons: Comparisons
     searches: Searches | None = None
     reached: pd.DataFrame | None = None
+    speed: SpeedRun | None = None
 
     @cached_property
     def factors(self) -> list[str]:
@@ -105,9 +108,13 @@ class Contents:
 
 
 def contents(
-    records: pd.DataFrame, history: pd.DataFrame, suite: SuiteInfo, environments: Sequence[dict[str, Any]]
+    records: pd.DataFrame,
+    history: pd.DataFrame,
+    suite: SuiteInfo,
+    environments: Sequence[dict[str, Any]],
+    speed: SpeedRun | None = None,
 ) -> Contents:
-    """Compute all tables of a report.
+    """Compute all tables of a report; a saved run of the speed suite goes along.
 
     Raises:
         RequestError: records, history and suite do not fit together; see `frames.cells`.
@@ -147,6 +154,7 @@ def contents(
         comparisons=against,
         searches=found,
         reached=reached,
+        speed=speed,
     )
 
 

@@ -9,8 +9,8 @@ import pandas as pd
 
 from recipebench.errors import RequestError
 from recipebench.reports.frames import is_chosen, validation_scores
+from recipebench.reports.statistics.tuning import choose
 from recipebench.reports.suite_info import Range, Tuning, names_of
-from recipebench.reports.tuning import choose
 
 GAPS = ("failed", "missing")
 """Statuses that leave a search unfinished."""

@@ -20,9 +20,9 @@ from recipebench.reports.frames import (
 )
 from recipebench.reports.registered import Judged
 from recipebench.reports.searches import Searches
+from recipebench.reports.statistics.variance import variance_shares
 from recipebench.reports.suite_info import SuiteInfo
 from recipebench.reports.tables import UNRECORDED, ranked
-from recipebench.reports.variance import variance_shares
 
 
 def sentences(

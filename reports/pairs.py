@@ -10,8 +10,8 @@ import pandas as pd
 
 from recipebench.errors import RequestError, unknown
 from recipebench.reports.frames import factors
-from recipebench.reports.inference import Blocks, Floats, Mask, block_differences
-from recipebench.reports.scales import transform
+from recipebench.reports.statistics.inference import Blocks, Floats, Mask, block_differences
+from recipebench.reports.statistics.scales import transform
 
 
 class Pairs(NamedTuple):

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from recipebench.reports import families, inference
-from recipebench.reports.inference import Floats
 from recipebench.reports.registered import Levels, material
+from recipebench.reports.statistics import families, inference
+from recipebench.reports.statistics.inference import Floats
 from recipebench.reports.suite_info import RegisteredClaim, SuiteInfo
 
 ASSUMED = 1.0

@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from recipebench.levels import Choice, Tuned, Value
-from recipebench.reports import effects, frames, inference, scales
+from recipebench.reports import frames
 from recipebench.reports.choice import best_within
 from recipebench.reports.claims import Claim, Verdict, judge
 from recipebench.reports.frames import Named, factors, named, reported, text_of, tuned_factors
-from recipebench.reports.inference import Blocks, Floats
 from recipebench.reports.pairs import Pairs, pairs
+from recipebench.reports.statistics import effects, inference, scales
+from recipebench.reports.statistics.inference import Blocks, Floats
 from recipebench.reports.suite_info import RegisteredClaim, SuiteInfo
 
 Levels = Mapping[str, Mapping[str, Named]]

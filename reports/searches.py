@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recipebench.reports import tuning
 from recipebench.reports.frames import Named, data_name, factors, is_chosen, tuned_factors
-from recipebench.reports.statistics import mean_intervals
+from recipebench.reports.statistics import tuning
+from recipebench.reports.statistics.intervals import mean_intervals
 from recipebench.reports.suite_info import Endpoint, Range, SuiteInfo, Tuning, names_of
 
 RAN = ("ok", "diverged")

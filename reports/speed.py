@@ -31,6 +31,9 @@ PEERS = ["factor", "phase", "setting", "device"]
 
 CONFIDENCE = 0.95
 
+FOLDER = "speed"
+"""The folder of a store that holds saved runs."""
+
 _KINDS: dict[str, type] = {
     **dict.fromkeys([*KEY, "baseline"], str),
     **{"members": int, "control": bool, "place": int, "pass": int, "occupied": float},

@@ -17,7 +17,11 @@ NAME = "report.json"
 
 
 def inputs(
-    records: pd.DataFrame, history: pd.DataFrame, suite: SuiteInfo, environments: list[dict[str, Any]]
+    records: pd.DataFrame,
+    history: pd.DataFrame,
+    suite: SuiteInfo,
+    environments: list[dict[str, Any]],
+    speed: Path | None = None,
 ) -> str:
     """Return one SHA-256 over all that a report is made of, its code included."""
     digest = hashlib.sha256()
@@ -27,10 +31,17 @@ def inputs(
         digest.update(rows.to_numpy().tobytes())
     digest.update(repr(suite).encode())
     digest.update(json.dumps(environments, sort_keys=True).encode())
-    for source in sorted(Path(__file__).parent.iterdir()):
-        if source.is_file():
-            digest.update(source.read_bytes())
+    if speed is not None:
+        digest.update(speed.read_bytes())
+    for source in _sources():
+        digest.update(source.read_bytes())
     return digest.hexdigest()
+
+
+def _sources() -> list[Path]:
+    """The files of this package: its code, the page's template, style and script."""
+    found = Path(__file__).parent.rglob("*.*")
+    return sorted(path for path in found if path.suffix in (".py", ".j2", ".css", ".js"))
 
 
 def to_bytes(key: str, files: Mapping[str, str]) -> bytes:

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recipebench.reports.frames import STATUSES, compared, data_name, factors
-from recipebench.reports.statistics import mean_intervals
+from recipebench.reports.statistics.intervals import mean_intervals
 from recipebench.reports.suite_info import SuiteInfo
 
 Floats = NDArray[np.float64]

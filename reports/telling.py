@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from markupsafe import escape
 
-from recipebench.reports import export, inference, wording
+from recipebench.reports import export, wording
 from recipebench.reports.claims import INCONCLUSIVE, Verdict
+from recipebench.reports.statistics import inference
 
 Show = Callable[[float], str]
 """How a difference is shown, with its unit."""

@@ -7,8 +7,8 @@ import math
 from recipebench.reports import verdict_words as words
 from recipebench.reports import wording
 from recipebench.reports.contents import Contents
-from recipebench.reports.inference import POWER
 from recipebench.reports.registered import Judged, OnData
+from recipebench.reports.statistics.inference import POWER
 from recipebench.reports.suite_info import KINDS, OF, SCOPES
 from recipebench.reports.views import Group, Row, View, sortable, view
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from recipebench.reports import wording
 from recipebench.reports.claims import INCONCLUSIVE, REFUTED, SUPPORTED
-from recipebench.reports.inference import MOST_SEEDS, POWER
 from recipebench.reports.registered import Judged, OnData
+from recipebench.reports.statistics.inference import MOST_SEEDS, POWER
 
 NONE_REGISTERED = (
     "The suite registered no claim: nothing here was put to a registered test, and comparisons of levels "

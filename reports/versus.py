@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recipebench.reports import inference, telling, wording
+from recipebench.reports import telling, wording
 from recipebench.reports.cellwise import blocks, scores
 from recipebench.reports.claims import INCONCLUSIVE, REFUTED, Claim, Verdict, judge
-from recipebench.reports.effects import accuracy_error, pairing_gain, superiority
 from recipebench.reports.frames import labels
-from recipebench.reports.inference import Blocks, Floats
-from recipebench.reports.scales import back, transform
+from recipebench.reports.statistics import inference
+from recipebench.reports.statistics.effects import accuracy_error, pairing_gain, superiority
+from recipebench.reports.statistics.inference import Blocks, Floats
+from recipebench.reports.statistics.scales import back, transform
 from recipebench.reports.suite_info import Endpoint
 
 COMPARED, BESIDE = "compared", "default rate"

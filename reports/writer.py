@@ -19,6 +19,7 @@ from recipebench.reports import (
     figures,
     page,
     registered,
+    speed_views,
     stamp,
     tuning_views,
     verdict_views,
@@ -26,6 +27,7 @@ from recipebench.reports import (
     views,
 )
 from recipebench.reports.contents import Contents, contents
+from recipebench.reports.speed import load, relative
 from recipebench.reports.suite_info import SuiteInfo
 
 
@@ -35,6 +37,7 @@ def write(
     suite: SuiteInfo,
     out: Path,
     environments: list[dict[str, Any]],
+    speed: Path | None = None,
 ) -> Path:
     """Write the report; the same input gives the same bytes, whatever the order of its rows.
 
@@ -44,6 +47,7 @@ def write(
         suite: what was planned.
         out: the folder; made if need be.
         environments: one dictionary a run, as the store keeps them.
+        speed: a saved run of the speed suite, which gets a section.
 
     Returns:
         The path of `index.html`.
@@ -55,13 +59,13 @@ def write(
     if suite.tuning is not None and "role" in records:
         is_trial = records["role"] == "trial"
         fairness.check_fair(records[is_trial], records[~is_trial], suite.tuning)
-    found = contents(records, history, suite, environments)
+    found = contents(records, history, suite, environments, load(speed) if speed else None)
     ordered = _ordered(records, history, found)
     written = {}
     for name, content in [*_files(found), *_frames(*ordered)]:
         replace(out / name, content)
         written[name] = hashlib.sha256(content).hexdigest()
-    key = stamp.inputs(records, history, suite, environments)
+    key = stamp.inputs(records, history, suite, environments, speed)
     replace(out / stamp.NAME, stamp.to_bytes(key, written))
     return out / "index.html"
 
@@ -72,11 +76,12 @@ def refresh(
     suite: SuiteInfo,
     out: Path,
     environments: list[dict[str, Any]],
+    speed: Path | None = None,
 ) -> Path:
     """Write the report unless a whole one that was made of the same stands there; see `write`."""
-    if stamp.is_current(out, stamp.inputs(records, history, suite, environments)):
+    if stamp.is_current(out, stamp.inputs(records, history, suite, environments, speed)):
         return out / "index.html"
-    return write(records, history, suite, out, environments)
+    return write(records, history, suite, out, environments, speed)
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -159,6 +164,8 @@ def _views(contents: Contents) -> list[views.View]:
     if contents.verdicts:
         found += [verdict_views.verdicts(contents), verdict_views.effects(contents)]
     found += _comparison_views(contents)
+    if contents.speed is not None:
+        found += [view for _, view in speed_views.section(contents.speed).views]
     if contents.searches is not None:
         tuned = ("chosen", "sensitivity", "best_of_k", "ranks", "cost")
         found += [getattr(tuning_views, name)(contents) for name in tuned]
@@ -213,6 +220,7 @@ def _tables(contents: Contents) -> dict[str, pd.DataFrame]:
     found |= {"pairs": _together(parts)} if parts else {}
     found |= {"verdicts": registered.table(contents.verdicts)} if contents.verdicts else {}
     found |= _comparison_tables(contents)
+    found |= {"speed": relative(contents.speed)} if contents.speed is not None else {}
     found |= {} if contents.reached is None else {"time_to_target": contents.reached}
     if contents.searches is not None:
         found |= {file: getattr(contents.searches, name) for name, file in _SEARCH_FILES.items()}

@@ -21,9 +21,7 @@ from recipebench.benchmarks.speed.cases import cases, devices
 from recipebench.benchmarks.store import Store
 from recipebench.benchmarks.store_files import disk_errors, make_folder, write_files
 from recipebench.errors import RequestError, unknown
-
-FOLDER = "speed"
-"""Where in a store runs are saved."""
+from recipebench.reports.speed import FOLDER
 
 WARM_UP = 5
 """Calls before the first that counts, besides those that check what a step learns."""

@@ -16,7 +16,7 @@ from recipebench.benchmarks.agenda import agenda
 from recipebench.benchmarks.store import Store
 from recipebench.benchmarks.suite import load_suite
 from recipebench.errors import RequestError
-from recipebench.reports import tuning
+from recipebench.reports.statistics import tuning
 
 
 def rate(low: float, high: float) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import recipebench as rb
 from recipebench import plugins
 from recipebench.benchmarks import executor
 from recipebench.errors import RequestError
-from recipebench.reports import inference
+from recipebench.reports.statistics import inference
 from recipebench.reports.versus import BESIDE, COMPARED
 
 SMALL: dict[str, Any] = {

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from recipebench.errors import RequestError
-from recipebench.reports import inference
 from recipebench.reports.claims import Claim, Verdict, decide, judge
-from recipebench.reports.inference import Blocks
+from recipebench.reports.statistics import inference
+from recipebench.reports.statistics.inference import Blocks
 
 
 def blocks(differences: Any, **more: Any) -> Blocks:

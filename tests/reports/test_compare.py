@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from recipebench.errors import RequestError
-from recipebench.reports import inference
 from recipebench.reports.cellwise import CHANGED, EQUAL, WITHIN, ResultSet
 from recipebench.reports.claims import INCONCLUSIVE, REFUTED, SUPPORTED, Claim, judge
 from recipebench.reports.compare import CAPTION, Comparison, compare, files
-from recipebench.reports.inference import Blocks
+from recipebench.reports.statistics import inference
+from recipebench.reports.statistics.inference import Blocks
 from recipebench.reports.suite_info import Endpoint
 
 ENDPOINTS = {

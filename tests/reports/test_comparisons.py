@@ -12,9 +12,10 @@ import pytest
 from scipy import stats  # type: ignore[import-untyped]
 
 from recipebench.levels import Choice
-from recipebench.reports import comparison_charts, comparison_views, comparisons, inference, pairs, tables
+from recipebench.reports import comparison_charts, comparison_views, comparisons, pairs, tables
 from recipebench.reports.contents import Contents, contents
-from recipebench.reports.ranks import rank
+from recipebench.reports.statistics import inference
+from recipebench.reports.statistics.ranks import rank
 from recipebench.reports.suite_info import Endpoint, Targets
 
 ACTIVATIONS = tuple(Choice(name, {}) for name in ("sigmoid", "relu", "tanh"))

@@ -11,8 +11,8 @@ from statsmodels.stats.power import TTestPower  # type: ignore[import-untyped]
 from statsmodels.stats.weightstats import ttost_paired  # type: ignore[import-untyped]
 
 from recipebench.errors import RequestError
-from recipebench.reports import inference
-from recipebench.reports.inference import Estimate
+from recipebench.reports.statistics import inference
+from recipebench.reports.statistics.inference import Estimate
 
 
 def test_pairs_are_averaged_inside_each_block() -> None:

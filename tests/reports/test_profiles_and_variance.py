@@ -10,8 +10,8 @@ from statsmodels.formula.api import ols  # type: ignore[import-untyped]
 from statsmodels.stats.anova import anova_lm  # type: ignore[import-untyped]
 
 from recipebench.errors import RequestError
-from recipebench.reports import profiles
-from recipebench.reports.variance import variance_shares
+from recipebench.reports.statistics import profiles
+from recipebench.reports.statistics.variance import variance_shares
 
 COSTS = [[1.0, 2.0, np.inf], [2.0, 1.0, 3.0]]
 

@@ -10,7 +10,7 @@ from scikit_posthocs import posthoc_nemenyi_friedman  # type: ignore[import-unty
 from scipy import stats  # type: ignore[import-untyped]
 
 from recipebench.errors import RequestError
-from recipebench.reports import families, ranks
+from recipebench.reports.statistics import families, ranks
 
 # Demšar (2006), table 6: C4.5, C4.5+m, C4.5+cf, C4.5+m+cf on 14 data sets.
 AUC = np.array(

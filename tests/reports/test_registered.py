@@ -17,8 +17,8 @@ from recipebench.errors import RequestError
 from recipebench.levels import Choice, Tuned
 from recipebench.reports import frames, planning
 from recipebench.reports.claims import Claim, judge
-from recipebench.reports.inference import block_differences
 from recipebench.reports.registered import Judged, judged, levels_of, table
+from recipebench.reports.statistics.inference import block_differences
 from recipebench.reports.suite_info import Endpoint, RegisteredClaim, SuiteInfo
 
 ACCURACY = Endpoint(column="test_accuracy_at_best", direction="higher", chance=0.1)

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from recipebench.errors import RequestError
-from recipebench.reports.diagnosis import ADVICE, diagnose, errors, high, larger
+from recipebench.reports.statistics.diagnosis import ADVICE, diagnose, errors, high, larger
 
 CASES = [
     # train error, validation error, achievable, bias, variance, high, dominates
@@ -157,6 +157,6 @@ def test_what_is_wrong_is_said(options: dict[str, Any], text: str) -> None:
 
 
 def test_no_torch_is_imported() -> None:
-    code = "import sys, recipebench.reports.diagnosis; sys.exit('torch' in sys.modules)"
+    code = "import sys, recipebench.reports.statistics.diagnosis; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

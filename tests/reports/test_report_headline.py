@@ -12,7 +12,7 @@ from scipy import stats  # type: ignore[import-untyped]
 
 from recipebench.reports import headline, tables, verdict_words, wording
 from recipebench.reports.contents import Contents, contents
-from recipebench.reports.variance import variance_shares
+from recipebench.reports.statistics.variance import variance_shares
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from scipy import special, stats  # type: ignore[import-untyped]
 from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
 
 from recipebench.errors import RequestError
-from recipebench.reports import effects, families, scales
+from recipebench.reports.statistics import effects, families, scales
 
 
 @pytest.mark.parametrize("scale", sorted(scales.SCALES))

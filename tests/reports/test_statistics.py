@@ -7,7 +7,7 @@ import pytest
 from scipy import special, stats  # type: ignore[import-untyped]
 
 from recipebench.errors import RequestError
-from recipebench.reports.statistics import mean_intervals, t_intervals
+from recipebench.reports.statistics.intervals import mean_intervals, t_intervals
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 30])

@@ -9,7 +9,7 @@ import pytest
 from scipy import integrate, stats  # type: ignore[import-untyped]
 
 from recipebench.errors import RequestError
-from recipebench.reports import tuning
+from recipebench.reports.statistics import tuning
 
 
 def test_expected_best_is_the_mean_over_all_subsets() -> None:

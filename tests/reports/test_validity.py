@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy import stats  # type: ignore[import-untyped]
 
-from recipebench.reports import inference
 from recipebench.reports.claims import Claim, judge
+from recipebench.reports.statistics import inference
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SIMULATIONS = 3_000

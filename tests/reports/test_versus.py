@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from recipebench.reports.claims import INCONCLUSIVE, REFUTED, SUPPORTED, Claim, judge
-from recipebench.reports.effects import superiority
-from recipebench.reports.inference import Blocks
+from recipebench.reports.statistics.effects import superiority
+from recipebench.reports.statistics.inference import Blocks
 from recipebench.reports.suite_info import Endpoint
 from recipebench.reports.versus import BESIDE, COMPARED, Arm, Comparison, Setting, versus
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from recipebench.errors import RequestError, unknown
-from recipebench.reports.families import holm
+from recipebench.reports.statistics.families import holm
 
 Floats = NDArray[np.float64]
 

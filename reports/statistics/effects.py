@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from recipebench.errors import RequestError
-from recipebench.reports.inference import strata
+from recipebench.reports.statistics.inference import strata
 
 Floats = NDArray[np.float64]
 
