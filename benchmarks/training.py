@@ -87,7 +87,7 @@ def train_share(
     cells: Sequence[Cell],
     data_dir: Path | None,
     share: Share,
-    progress: Callable[[int], None] = lambda epoch: None,
+    progress: Callable[[int, Histories], None] = lambda epoch, histories: None,
     *,
     keep_best: bool = False,
 ) -> list[Result]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -165,7 +166,7 @@ def curves(values: pd.DataFrame, cells: pd.DataFrame, factor: str, scale: str = 
     return together[together["n"] > 0].reset_index(drop=True)[columns]
 
 
-def _mean_by_group(values: Floats, group: NDArray[np.intp], count: int) -> Floats:
+def _mean_by_group(values: Floats, group: NDArray[np.integer[Any]], count: int) -> Floats:
     """Mean of each column inside each group of rows, over the rows that have a value; NaN where none has."""
     if not len(values):
         return np.empty((0, values.shape[1]))
