@@ -99,7 +99,7 @@ TORCHS: list[tuple[Any, Scheduler]] = [
 ]
 
 
-@pytest.mark.parametrize(("spec", "theirs"), TORCHS, ids=str)
+@pytest.mark.parametrize(("spec", "theirs"), TORCHS, ids=[str(spec) for spec, _ in TORCHS])
 def test_rates_are_those_of_torchs_scheduler(spec: Any, theirs: Scheduler) -> None:
     """Torch multiplies the last rate again and again, which rounds each time; ours is the formula."""
     sgd = optimizer()
