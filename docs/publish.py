@@ -26,7 +26,7 @@ from recipebench.benchmarks.suite import load_suite, shipped
 
 RUNS = Path(__file__).parent / "runs"
 EXAMPLES = Path(__file__).parent / "examples"
-PAGES = ("cnn", "optimizers_tuned", "rl")
+PAGES = ("cnn", "core", "optimizers_tuned", "rl")
 """Suites whose pages are kept: they take long to train."""
 
 LEFT_OUT = ("RECIPEBENCH_DATA",)

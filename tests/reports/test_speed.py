@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import html
 import itertools
 import json
 import math
@@ -15,6 +16,7 @@ import pandas as pd
 import pytest
 from scipy import stats  # type: ignore[import-untyped]
 
+from recipebench import reports
 from recipebench.errors import RequestError
 from recipebench.reports import export, speed, speed_views
 from recipebench.reports.speed import SpeedRun
@@ -348,3 +350,27 @@ def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
         speed.load(tmp_path / "list.json")
     with pytest.raises(RequestError, match="cannot be read"):
         speed.load(tmp_path / "none.json")
+
+
+def test_a_report_that_is_told_of_a_run_has_a_section_and_its_tables(
+    card: Any, save: Save, tmp_path: Path
+) -> None:
+    path, out = save(), tmp_path / "report"
+
+    with_speed = reports.write(*_parts(card, out), path).read_text(encoding="utf-8")
+    key = json.loads((out / "report.json").read_text())["inputs"]
+    without = reports.write(*_parts(card, tmp_path / "other")).read_text(encoding="utf-8")
+
+    sentences = speed_views.section(speed.load(path)).sentences
+    assert '<section id="speed"' in with_speed
+    assert '<a href="#speed">' in with_speed
+    assert all(html.escape(sentence, quote=False) in with_speed for sentence in sentences)
+    assert (out / "tables" / "speed.csv").is_file()
+    assert (out / "tables" / "speed-activation.tex").is_file()
+    assert '"speed"' not in without
+    assert '"#speed"' not in without
+    assert json.loads((tmp_path / "other" / "report.json").read_text())["inputs"] != key
+
+
+def _parts(card: Any, out: Path) -> tuple[Any, ...]:
+    return card.records, card.history, card.suite, out, card.environments
