@@ -2,7 +2,8 @@
 
 Every figure comes from simulated blocks that go through the report's own functions.
 
-    python docs/validity.py            100,000 simulations a setting (about 45 minutes of one core)
+    python docs/validity.py            100,000 simulations a setting (about 80 minutes of one core)
+    python docs/validity.py --keep F   the same; what F holds from before is not simulated again
     python docs/validity.py --quick    2,000 a setting, printed and not written
 
 Exits with 1 where a family errs more often than 5 %, by a 99 % bound of 5.5 %.
@@ -12,14 +13,18 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recipebench.benchmarks.environment import usable_cores
 from recipebench.reports import claims
 from recipebench.reports.statistics import families, inference, scales
 
@@ -35,6 +40,11 @@ SHARES = (0.0, 0.2, 0.5)
 DIVERGENCE = (0.0, 0.05, 0.2)
 OTHERS = 4
 """Cells of each level in a block."""
+
+UNEVEN_DATA_SETS, UNEVEN_LEVELS = (2, 4, 8), (2, 3, 6)
+COVERED, COVERED_DATA_SETS = ("normal", "t3", "log loss", "logit"), (1, 2, 4, 8)
+CLAIMS = (1, 5, 10)
+SHARED = (0.0, 0.05, 0.2)
 
 CHANCE = -10.0
 """Score of a diverged cell, in standard deviations of the others."""
@@ -222,60 +232,136 @@ def _chunks(simulations: int, numbers: int) -> Iterator[int]:
         yield min(size, simulations - start)
 
 
-def page(simulations: int, seed: int) -> tuple[str, bool]:
-    """Simulate everything.
+class Job(NamedTuple):
+    """One simulation, the same whichever process runs it, and when.
 
     Args:
+        kind: of `KINDS`.
+        arguments: of its function.
+    """
+
+    kind: str
+    arguments: tuple[Any, ...]
+
+    def run(self, simulations: int, seed: int) -> dict[str, int]:
+        """Simulate; return the hits by name."""
+        generator = np.random.default_rng([seed, zlib.crc32(repr(self).encode())])
+        return KINDS[self.kind](*self.arguments, simulations, generator)
+
+
+def _errors(setting: Setting, simulations: int, generator: np.random.Generator) -> dict[str, int]:
+    found = family_errors(setting, simulations, generator)
+    return {f"{d} {k}": rate.hits for (d, k), rate in found.items()}
+
+
+def _uneven(setting: Setting, d: int, simulations: int, generator: np.random.Generator) -> dict[str, int]:
+    found = family_errors(setting, simulations, generator, levels=UNEVEN_LEVELS, data_sets=(d,))
+    return {str(k): rate.hits for (_, k), rate in found.items()}
+
+
+def _single(work: Callable[..., Rate]) -> Callable[..., dict[str, int]]:
+    return lambda *arguments: {"": work(*arguments).hits}
+
+
+KINDS: dict[str, Callable[..., dict[str, int]]] = {
+    "errors": _errors,
+    "uneven": _uneven,
+    "coverage": _single(coverage),
+    "found": _single(found),
+    "equivalence": _single(equivalence_errors),
+    "mistake": _single(cells_as_blocks),
+}
+"""What is simulated: functions of their own arguments, the number of simulations and a generator."""
+
+
+def jobs() -> list[Job]:
+    """Return everything that the page tells, the longest first."""
+    worlds = itertools.product(SEEDS[::-1], ERRORS, SHARES, DIVERGENCE)
+    listed = [Job("errors", (Setting(*world),)) for world in worlds]
+    for n, d in itertools.product(SEEDS, UNEVEN_DATA_SETS):
+        listed += [Job("uneven", (Setting(n, spreads=spreads), d)) for spreads in uneven(d)]
+    listed += [Job("coverage", each) for each in itertools.product(COVERED, SEEDS, COVERED_DATA_SETS)]
+    listed += [Job("found", (3.0, 5, m)) for m in CLAIMS]
+    listed += [Job("equivalence", (n, 3.0)) for n in SEEDS]
+    return listed + [Job("mistake", (5, share)) for share in SHARED]
+
+
+Rates = Mapping[Job, Mapping[str, Rate]]
+
+
+def simulate(
+    simulations: int, seed: int, *, processes: int, keep: Path | None = None
+) -> dict[Job, dict[str, Rate]]:
+    """Run all jobs.
+
+    Args:
+        simulations: of each.
+        seed: of all draws; each job has a stream of its own.
+        processes: at work at the same time; they change no number.
+        keep: a file of finished jobs, one a line, which are not run again.
+    """
+    known = _kept(keep, simulations, seed)
+    left = [job for job in jobs() if job not in known]
+    with ProcessPoolExecutor(processes) as pool:
+        running = {pool.submit(job.run, simulations, seed): job for job in left}
+        for number, done in enumerate(as_completed(running), 1):
+            job = running[done]
+            known[job] = done.result()
+            if keep is not None:
+                line = {"job": repr(job), "simulations": simulations, "seed": seed, "hits": known[job]}
+                with keep.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line) + "\n")
+            print(f"{number} of {len(left)}: {job}", file=sys.stderr, flush=True)
+    return {job: {name: Rate(hits, simulations) for name, hits in known[job].items()} for job in jobs()}
+
+
+def _kept(keep: Path | None, simulations: int, seed: int) -> dict[Job, dict[str, int]]:
+    if keep is None or not keep.exists():
+        return {}
+    lines = [json.loads(line) for line in keep.read_text(encoding="utf-8").splitlines()]
+    mine = {x["job"]: x["hits"] for x in lines if (x["simulations"], x["seed"]) == (simulations, seed)}
+    return {job: mine[repr(job)] for job in jobs() if repr(job) in mine}
+
+
+def page(rates: Rates, simulations: int, seed: int) -> tuple[str, bool]:
+    """Return the page, and whether every family keeps its error.
+
+    Args:
+        rates: from `simulate`.
         simulations: of each setting.
         seed: of all draws.
-
-    Returns:
-        The page, and whether every family keeps its error.
     """
-    generator = np.random.default_rng(seed)
-    errors = _all_errors(simulations, generator)
-    kept = all(rate.bound <= BOUND for rate in errors.values())
+    errors = [(job.arguments[0], *map(int, name.split()), rate) for job, name, rate in _of(rates, "errors")]
     parts = [
-        f"# Validity\n\nBy `docs/validity.py`, {simulations:,} simulations a setting, seed {seed}."
+        f"# Validity\n\nBy `tox run -e validity`, {simulations:,} simulations a setting, seed {seed}."
         f" Intervals: {inference.METHOD}.",
         _errors_table(errors),
-        _uneven_table(simulations, generator),
-        _coverage_table(simulations, generator),
-        _other_tables(simulations, generator),
+        _uneven_table(rates),
+        _coverage_table(rates),
+        _other_tables(rates),
     ]
-    return "\n\n".join(parts) + "\n", kept
+    return "\n\n".join(parts) + "\n", all(rate.bound <= BOUND for *_, rate in errors)
 
 
-def _all_errors(simulations: int, generator: np.random.Generator) -> dict[tuple[Setting, int, int], Rate]:
-    rates = {}
-    for n, errors, share, lost in itertools.product(SEEDS, ERRORS, SHARES, DIVERGENCE):
-        setting = Setting(n, errors, share, lost)
-        print(setting, file=sys.stderr, flush=True)
-        for (d, k), rate in family_errors(setting, simulations, generator).items():
-            rates[setting, d, k] = rate
-    return rates
+def _of(rates: Rates, kind: str) -> Iterator[tuple[Job, str, Rate]]:
+    for job, found in rates.items():
+        if job.kind == kind:
+            yield from ((job, name, rate) for name, rate in found.items())
 
 
-def _errors_table(rates: Mapping[tuple[Setting, int, int], Rate]) -> str:
+def _percent(rate: Rate) -> str:
+    return f"{100 * rate.value:.2f}"
+
+
+def _errors_table(rates: Sequence[tuple[Setting, int, int, Rate]]) -> str:
     rows = []
     for n, errors, lost in itertools.product(SEEDS, ERRORS, DIVERGENCE):
-        here = {
-            key: rate
-            for key, rate in rates.items()
-            if (key[0].seeds, key[0].errors, key[0].divergence) == (n, errors, lost)
-        }
-        (setting, d, k), rate = max(here.items(), key=lambda item: item[1].value)
+        here = [
+            each for each in rates if (each[0].seeds, each[0].errors, each[0].divergence) == (n, errors, lost)
+        ]
+        setting, d, k, rate = max(here, key=lambda each: each[3].value)
         rows.append(
-            [
-                n,
-                errors,
-                f"{lost:.0%}",
-                f"{100 * rate.value:.2f}",
-                f"{100 * rate.bound:.2f}",
-                d,
-                k,
-                setting.share,
-            ]
+            [n, errors, f"{lost:.0%}", _percent(rate), f"{100 * rate.bound:.2f}", d, k, setting.share]
         )
     head = ["seeds", "errors", "diverged", "error, %", "99 % bound", "data sets", "levels", "seed share"]
     return (
@@ -285,15 +371,13 @@ def _errors_table(rates: Mapping[tuple[Setting, int, int], Rate]) -> str:
     )
 
 
-def _uneven_table(simulations: int, generator: np.random.Generator) -> str:
+def _uneven_table(rates: Rates) -> str:
     rows = []
-    for n, d in itertools.product(SEEDS, (2, 4, 8)):
+    for n, d in itertools.product(SEEDS, UNEVEN_DATA_SETS):
         for spreads in uneven(d):
-            found = family_errors(
-                Setting(n, spreads=spreads), simulations, generator, levels=(2, 3, 6), data_sets=(d,)
-            )
-            rows.append([n, d, f"{spreads[-1]:g}", *(f"{100 * rate.value:.2f}" for rate in found.values())])
-    head = ["seeds", "data sets", "times as wide", "2 levels, %", "3 levels, %", "6 levels, %"]
+            found = rates[Job("uneven", (Setting(n, spreads=spreads), d))]
+            rows.append([n, d, f"{spreads[-1]:g}", *(_percent(found[str(k)]) for k in UNEVEN_LEVELS)])
+    head = ["seeds", "data sets", "times as wide", *(f"{k} levels, %" for k in UNEVEN_LEVELS)]
     return (
         "## One data set much wider than the others\n\nBeyond the target: normal errors. Expressing"
         " differences in the smallest effect of each data set makes spreads more equal.\n\n"
@@ -301,28 +385,26 @@ def _uneven_table(simulations: int, generator: np.random.Generator) -> str:
     )
 
 
-def _coverage_table(simulations: int, generator: np.random.Generator) -> str:
-    kinds = ("normal", "t3", "log loss", "logit")
-    rows = []
-    for n, d in itertools.product(SEEDS, (1, 2, 4, 8)):
-        rates = [coverage(kind, n, d, simulations, generator) for kind in kinds]
-        rows.append([n, d, *(f"{100 * rate.value:.2f}" for rate in rates)])
-    return "## Coverage of 95 % intervals\n\n" + _table(["seeds", "data sets", *kinds], rows)
+def _coverage_table(rates: Rates) -> str:
+    rows = [
+        [n, d, *(_percent(rates[Job("coverage", (kind, n, d))][""]) for kind in COVERED)]
+        for n, d in itertools.product(SEEDS, COVERED_DATA_SETS)
+    ]
+    return "## Coverage of 95 % intervals\n\n" + _table(["seeds", "data sets", *COVERED], rows)
 
 
-def _other_tables(simulations: int, generator: np.random.Generator) -> str:
+def _other_tables(rates: Rates) -> str:
     power = [
         [
             m,
-            f"{100 * found(3.0, 5, m, simulations, generator).value:.2f}",
+            _percent(rates[Job("found", (3.0, 5, m))][""]),
             f"{100 * float(inference.power(3.0, inference.planned([1.0], 5), families.bonferroni(m))):.2f}",
         ]
-        for m in (1, 5, 10)
+        for m in CLAIMS
     ]
-    equal = [[n, f"{100 * equivalence_errors(n, 3.0, simulations, generator).value:.2f}"] for n in SEEDS]
+    equal = [[n, _percent(rates[Job("equivalence", (n, 3.0))][""])] for n in SEEDS]
     mistake = [
-        [f"{share:.0%}", f"{100 * cells_as_blocks(5, share, max(simulations // 10, 1), generator).value:.1f}"]
-        for share in (0.0, 0.05, 0.2)
+        [f"{share:.0%}", f"{100 * rates[Job('mistake', (5, share))][''].value:.1f}"] for share in SHARED
     ]
     return "\n\n".join(
         [
@@ -347,8 +429,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="2,000 simulations a setting, printed only")
     parser.add_argument("--simulations", type=int, default=100_000, help="of each setting")
     parser.add_argument("--seed", type=int, default=0, help="of all draws")
+    parser.add_argument("--processes", type=int, default=usable_cores(), help="at work at the same time")
+    parser.add_argument("--keep", type=Path, help="a file of finished settings, not simulated again")
     options = parser.parse_args(arguments)
-    text, kept = page(2_000 if options.quick else options.simulations, options.seed)
+    simulations = 2_000 if options.quick else options.simulations
+    rates = simulate(simulations, options.seed, processes=options.processes, keep=options.keep)
+    text, kept = page(rates, simulations, options.seed)
     if options.quick:
         print(text)
         return 0
