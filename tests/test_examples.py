@@ -34,7 +34,7 @@ LARGEST = 3_000_000
 SHARES = ("accuracy",)
 LOSSES = ("mse", "loss")
 
-NUMBER = r"(-?[\d,]*\.?\d+|∞)"
+NUMBER = r"(-?[\d,]*\.?\d+(?:e[+-]\d+)?|∞)"
 UNIT = r"(?:\xa0%| points)?"
 
 pytestmark = pytest.mark.skipif(
@@ -99,8 +99,9 @@ def value(text: str) -> float:
 
 def told(expected: float, text: str, per: float = 1.0) -> bool:
     """Whether a number is told as it is, to the digits that are shown."""
-    digits = len(text.partition(".")[2])
-    return abs(expected * per - value(text)) <= 0.5 * 10.0**-digits + 1e-9
+    mantissa, _, exponent = text.partition("e")
+    step = 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
+    return abs(expected * per - value(text)) <= 0.5 * step * (1 + 1e-6)
 
 
 def t_ends(mean: float, error: float, freedom: float, level: float = 0.95) -> tuple[float, float]:
@@ -370,13 +371,30 @@ class Derived:
     flips: bool
 
 
+def strata(found: Example, claim: RegisteredClaim) -> list[np.ndarray]:
+    """The blocks of a claim in smallest effects, one array a data set."""
+    return [blocks(found, claim, c.name, errors=True) / unit(found, c.name) for c in claim.data]
+
+
+def shares(each: list[np.ndarray]) -> np.ndarray:
+    """What each data set contributes to the variance of the mean."""
+    parts = np.array([d.var(ddof=1) / len(d) for d in each])
+    return parts / parts.sum()
+
+
 def derive(found: Example, claim: RegisteredClaim, level: float) -> Derived:
-    """Welch and Satterthwaite's t interval over blocks, data sets as strata; few where spreads differ."""
-    names = [choice.name for choice in claim.data]
-    each = [blocks(found, claim, name, errors=True) / unit(found, name) for name in names]
+    """Welch and Satterthwaite's t interval over blocks, data sets as strata.
+
+    Freedom is no more than the family's shares of variance allow, and small where spreads differ much.
+    """
+    each = strata(found, claim)
     means = np.array([d.mean() for d in each])
     parts = np.array([d.var(ddof=1) / len(d) for d in each]) / len(each) ** 2
-    freedom = parts.sum() ** 2 / sum(p**2 / (len(d) - 1) for p, d in zip(parts, each, strict=True))
+    family = np.mean([shares(strata(found, c)) for c in found.info.claims if c.data == claim.data], axis=0)
+    freedom = min(
+        1 / sum(share**2 / (len(d) - 1) for share, d in zip(of, each, strict=True))
+        for of in (shares(each), family)
+    )
     if len(each) > 1 and cochran(each) < 0.2:
         freedom = min(freedom, min(len(d) for d in each) - 1)
     low, high = t_ends(means.mean(), math.sqrt(parts.sum()), freedom, level)
