@@ -20,6 +20,7 @@ from recipebench.lightning_modules.packed.own_levels import (
     member_losses,
     member_optimizers,
 )
+from recipebench.lightning_modules.packed.penalties import TOGETHER, together
 from recipebench.lightning_modules.packed.stack import ParameterStack
 from recipebench.lightning_modules.shares import Share
 from recipebench.lightning_modules.supervised import SupervisedModule
@@ -50,6 +51,15 @@ def obstacle(module: LightningModule) -> str | None:
         if reason := layer_obstacle(layer):
             return f"layer {name} ({type(layer).__name__}) {reason}"
     return _parameter_obstacle(module)
+
+
+def mixing_obstacle(module: SupervisedModule) -> str | None:
+    """Say why a module that can be packed cannot compute with other numbers than its parameters, or None."""
+    for name, layer in module.network.named_children():
+        packed = pack_layer.dispatch(type(layer))
+        if isinstance(packed, type) and not packed.mixes:
+            return f"layer {name} ({type(layer).__name__}) has no packed form for mixed numbers"
+    return None
 
 
 def _overrides(kind: type) -> list[str]:
@@ -92,13 +102,21 @@ class PackedModule(LightningModule):
             Members with equal optimizers should follow each other.
         noise_seeds: the seed of each member's noise stream.
         share: what of every batch this process gets; the gradients of all are added up before a step.
+        kind: the numbers that layers compute with between the parameters and the losses, which keep theirs;
+            None for the parameters' own.
 
     Raises:
-        ValueError: a member cannot be packed, or their networks differ.
+        ValueError: a member cannot be packed, or their networks differ, or a layer cannot compute with
+            `kind`.
     """
 
     def __init__(
-        self, members: Sequence[SupervisedModule], noise_seeds: Sequence[int], share: Share | None = None
+        self,
+        members: Sequence[SupervisedModule],
+        noise_seeds: Sequence[int],
+        share: Share | None = None,
+        *,
+        kind: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         for member in members:
@@ -110,14 +128,19 @@ class PackedModule(LightningModule):
         self.members = list(members)
         self.share = share or Share()
         networks = [member.eval().network for member in members]
-        self.stack = ParameterStack(networks, noise_seeds)
+        self.stack = ParameterStack(networks, noise_seeds, kind)
         self.layers = [
             pack_layer(layer, [network.get_submodule(name) for network in networks], name, self.stack)
             for name, layer in networks[0].named_children()
         ]
         self._first_trained = next(i for i, layer in enumerate(self.layers) if layer.has_parameters)
         self.layers[self._first_trained].needs_input_grad = False
+        if self.stack.kind != self.stack.values.dtype and (reason := mixing_obstacle(members[0])):
+            raise ValueError(f"Cannot be packed: {reason}.")
         self._penalized = [k for k, m in enumerate(members) if m.regularizer.name in regularizers.PENALTIES]
+        self._together = [] if self.stack.exact else together(members, self.layers)
+        if self._together:
+            self._penalized = [k for k in self._penalized if members[k].regularizer.name not in TOGETHER]
         self._slices: list[Slice] = []
         self.validation_losses: dict[int, float] = {}
 
@@ -159,7 +182,9 @@ class PackedModule(LightningModule):
         x = inputs
         for layer in self.layers:
             x = layer.forward(x)
-        losses, grad = self._losses(stacked(x), targets, samples or targets.shape[1])
+        outputs = stacked(x).to(self.stack.values.dtype)
+        losses, grad = self._losses(outputs, targets, samples or targets.shape[1])
+        grad = grad.to(self.stack.kind)
         for layer in reversed(self.layers[self._first_trained :]):
             grad = layer.backward(grad)
         self.share.add_up(self.stack.grads)
@@ -181,6 +206,8 @@ class PackedModule(LightningModule):
     def _penalize(self) -> Tensor:
         """Add the penalties' gradients to the stack and return their values, (K,)."""
         values = self.stack.values.new_zeros(len(self.members))
+        for kind in self._together:
+            kind.add(values)
         for k in self._penalized:
             member = self.members[k]
             if member.regularizer.name not in regularizers.PENALTY_GRADIENTS:
