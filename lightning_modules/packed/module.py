@@ -13,6 +13,7 @@ from recipebench.lightning_modules import regularizers
 from recipebench.lightning_modules.losses import END_TO_END
 from recipebench.lightning_modules.optimizers import OPTIMIZERS
 from recipebench.lightning_modules.packed.base import altered, stacked
+from recipebench.lightning_modules.packed.graphs import Capture, RecordedSteps, Step, recording_obstacle
 from recipebench.lightning_modules.packed.layers import Inputs, layer_obstacle, pack_layer
 from recipebench.lightning_modules.packed.optimizers import Slice
 from recipebench.lightning_modules.packed.own_levels import (
@@ -104,6 +105,8 @@ class PackedModule(LightningModule):
         share: what of every batch this process gets; the gradients of all are added up before a step.
         kind: the numbers that layers compute with between the parameters and the losses, which keep theirs;
             None for the parameters' own.
+        capture: records steps (`graphs.cuda_capture`), where nothing is in the way; None takes each as it is
+            written.
 
     Raises:
         ValueError: a member cannot be packed, or their networks differ, or a layer cannot compute with
@@ -117,6 +120,7 @@ class PackedModule(LightningModule):
         share: Share | None = None,
         *,
         kind: torch.dtype | None = None,
+        capture: Capture | None = None,
     ) -> None:
         super().__init__()
         for member in members:
@@ -143,6 +147,13 @@ class PackedModule(LightningModule):
             self._penalized = [k for k in self._penalized if members[k].regularizer.name not in TOGETHER]
         self._slices: list[Slice] = []
         self.validation_losses: dict[int, float] = {}
+        self._take: Step = self.step
+        if capture and not self.recording_obstacle():
+            self._take = RecordedSteps(self.step, self.learning_rates, capture)
+
+    def recording_obstacle(self) -> str | None:
+        """Say why steps are not recorded where that is asked for, or return None."""
+        return recording_obstacle(self.members, self.share, self.stack.values.device)
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Return the optimizers over slices of the stack."""
@@ -164,7 +175,7 @@ class PackedModule(LightningModule):
 
     def training_step(self, batch: Iterable[tuple[Inputs, Tensor, int]], batch_idx: int) -> dict[str, Tensor]:
         """Train on a block of batches; return losses (K, samples of the block) and penalties (steps, K)."""
-        losses, penalties = zip(*(self.step(*each) for each in batch), strict=True)
+        losses, penalties = zip(*(self._take(*each) for each in batch), strict=True)
         return {"losses": torch.cat(losses, dim=1), "penalties": torch.stack(penalties)}
 
     @torch.no_grad()

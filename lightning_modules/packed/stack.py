@@ -7,22 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from recipebench.lightning_modules import exactness
 from recipebench.lightning_modules.packed.noise import CounterNoise
 
 ALIGNMENT = 16
 """Every parameter starts at a multiple of 16 floats, 64 bytes, as in tensors of its own."""
-
-
-def promises_bits(device: torch.device) -> bool:
-    """Whether packs on a device have the bits of plain PyTorch: on processors; elsewhere up to rounding.
-
-    Where bits are promised a layer is stacked only if that changes none; elsewhere always.
-
-    Example:
-        >>> promises_bits(torch.device("cpu")), promises_bits(torch.device("cuda"))
-        (True, False)
-    """
-    return device.type == "cpu"
 
 
 class ParameterStack:
@@ -39,7 +28,7 @@ class ParameterStack:
     Attributes:
         values: (K, size), the parameters, gaps filled with zeros; of the modules' type, on their device.
         grads: (K, size), their gradients, zero in the gaps.
-        exact: whether the bits are to be those of each module alone; see `promises_bits`.
+        exact: whether the bits are to be those of each module alone; see `exactness.promises_bits`.
         generators: K generators, one noise stream for all layers of a module, consumed in forward order.
         noise: what takes their place where bits are not promised; None where they are.
     """
@@ -57,7 +46,7 @@ class ParameterStack:
         self.values = like.data.new_zeros(len(modules), size)
         self.grads = torch.zeros_like(self.values)
         device = self.values.device
-        self.exact = promises_bits(device)
+        self.exact = exactness.promises_bits(device)
         self.kind = kind or self.values.dtype
         self.generators = [torch.Generator(device).manual_seed(seed) for seed in noise_seeds]
         self.noise = None if self.exact else CounterNoise(noise_seeds, device)

@@ -18,8 +18,8 @@ from torch import Tensor, optim
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from recipebench.lightning_modules import exactness
 from recipebench.lightning_modules.optimizers import AveragedMomentum, VelocityMomentum
-from recipebench.lightning_modules.packed.stack import promises_bits
 
 Columns = dict[str, Tensor]
 """Numbers for some rows, (rows, 1) each, by name or formula."""
@@ -49,7 +49,7 @@ class VectorOptimizer(Optimizer):
     def __init__(self, groups: Sequence[dict[str, Any]], chunks: Sequence[Parameter]) -> None:
         super().__init__(groups, {})
         self._kind, self._device = chunks[0].dtype, chunks[0].device
-        self.exact = promises_bits(self._device)
+        self.exact = exactness.promises_bits(self._device)
         rows = [sum(map(len, group["params"])) for group in groups]
         self._shared = len(groups) < sum(rows)
         self._groups = torch.arange(len(groups)).repeat_interleave(torch.tensor(rows)).to(self._device)
