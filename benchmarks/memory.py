@@ -1,4 +1,4 @@
-"""How much memory of a graphics processor a pack takes, estimated without torch, so that packs can be planned."""
+"""How much memory of a graphics processor a pack takes, estimated without torch, to plan packs by."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def cell_bytes(cell: Cell, weights: int) -> int:
 
 
 def resident_bytes(cell: Cell) -> int:
-    """Return the bytes of a data set that lies on the device: inputs as float32 at most, targets and orders."""
+    """Return the bytes of data that lie on the device: inputs as float32 at most, targets and orders."""
     facts, sizes = facts_of(cell.data), split_sizes(cell.data, cell.validation)
     samples = sizes.train + sizes.validation + sizes.test
     return samples * (4 * facts.in_features + 16) + 4 * EVALUATED * (facts.in_features + 4 * _units(cell))
@@ -74,7 +74,8 @@ def resident_bytes(cell: Cell) -> int:
 def _units(cell: Cell) -> int:
     """Count the numbers that the layers of a network give for one sample."""
     facts = facts_of(cell.data)
-    pieces = int(cell.activation.parameters.get("pieces", 1)) if cell.activation else 1  # type: ignore[arg-type]
+    pieces = cell.activation.parameters.get("pieces", 1) if cell.activation else 1
+    assert isinstance(pieces, int)
     wider = pieces + (1 if cell.regularizer and REGULARIZERS[cell.regularizer.name].structural else 0)
     if cell.model.name in CONVOLUTIONAL:
         windows = geometry.windows_of(cell.model.parameters, facts.shape)

@@ -87,7 +87,8 @@ def plan(
         else:
             together = [cell for _, cell in sorted(members, key=lambda member: member[0])]
             packs += [
-                Pack(tuple(part)) for part in _cut(together, min(size or good_size(together[0], memory), share))
+                Pack(tuple(part))
+                for part in _cut(together, min(size or good_size(together[0], memory), share))
             ]
     return sorted(packs, key=lambda pack: -len(pack.cells) * work(pack.cells[0]))
 

@@ -287,7 +287,7 @@ def _tallies(tracks: Sequence[Track], split: str, share: Share) -> Tensor:
 
 
 def rows_at_a_time(device: torch.device) -> int:
-    """Return how many samples are evaluated at a time: many where starting a kernel takes longer than running it.
+    """Return how many samples are evaluated at a time: many where starting a kernel takes long.
 
     Example:
         >>> rows_at_a_time(torch.device("cpu"))

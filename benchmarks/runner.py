@@ -214,14 +214,15 @@ def _packed(cells: Sequence[Cell], options: Options, *, ask_why_alone: bool = Fa
 
 
 def _places(cells: Sequence[Cell], options: Options) -> tuple[int, float | None]:
-    """Return how many workers will share the packs, and the memory of each where all have a GPU of this machine."""
+    """Return how many workers will share the packs, and the memory of each where all train on GPUs here."""
     group = {gpus.needed(cell.device) for cell in cells}
     if not options.here or not group or 0 in group:
         return options.processes, None
     shares = gpus.shares(gpus.visible(), max(group), options.gpus_per_pack)
+    workers = options.workers or len(shares) or options.processes
+    groups = max(1, len(gpus.visible()) // max(group))
     free = gpus.free_memory()
-    sharing = options.gpus_per_pack if max(group) == 1 else 1.0
-    return options.workers or len(shares) or options.processes, free and free * sharing
+    return workers, free and free / -(-workers // groups)  # as many workers as that share a GPU
 
 
 def _obstacles(cells: Sequence[Cell]) -> dict[str, str]:

@@ -110,7 +110,7 @@ def _serve(request: dict[str, Any], send: Send) -> None:
 
 
 def _end_if_the_device_is_lost(error: Exception) -> None:
-    """End this process after an error that every later call on the device would repeat; another is started."""
+    """End this process after an error that every later call on the device would repeat."""
     import torch
 
     if isinstance(error, torch.AcceleratorError) and _reason(error) != "out of memory":

@@ -6,7 +6,7 @@ import torch
 
 
 def promises_bits(device: torch.device) -> bool:
-    """Whether what is trained on a device has the bits of plain PyTorch: on processors; elsewhere up to rounding.
+    """Whether packs on a device have the bits of plain PyTorch: on processors; elsewhere up to rounding.
 
     Where bits are promised, work is done together only if that changes none; elsewhere always.
 

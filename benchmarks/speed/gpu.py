@@ -115,7 +115,9 @@ def _packs_rows(parts: Mapping[str, Any]) -> list[list[str]]:
         if alone and _like(part, alone):
             pairs = [f"{rate / each:,.0f} × {name}" for name, each in alone["cells a minute"].items()]
             ratios = f" ({', '.join(pairs)}; goal {GOAL} ×)"
-        rows.append([f"packs, {part['data']} of core", f"{rate:,.0f} cells a minute{ratios}", _of(part, more)])
+        rows.append(
+            [f"packs, {part['data']} of core", f"{rate:,.0f} cells a minute{ratios}", _of(part, more)]
+        )
     return rows
 
 
@@ -137,7 +139,9 @@ def _jax_rows(parts: Mapping[str, Any]) -> list[list[str]]:
     for row in part["rows"]:
         micro = row["microseconds a step"]
         ratios = [f"{name} {each:,.0f} µs ({each / micro['jax']:.2f} × JAX)" for name, each in micro.items()]
-        more = f"{row['members']} members, median of {row['rounds']} epochs, losses of the first steps within "
+        more = (
+            f"{row['members']} members, median of {row['rounds']} epochs, losses of the first steps within "
+        )
         more += f"{row['largest difference of losses in the first steps']:.1g}, JAX {part['jax']}"
         what = f"a step of an ensemble, {row['optimizer']}, {row['precision']}"
         rows.append([what, "; ".join(ratios), _of(part, more)])

@@ -58,7 +58,7 @@ TINY = Size(("digits", "wine"), 8, 1, 2, 10, 64, 2**12)
 
 
 def core_cells(device: str, size: Size = FULL) -> list[Cell]:
-    """Return the cells of the suite `core`, in its order, on a device of the suite's words, `cpu` or `gpu`."""
+    """Return the cells of the suite `core`, in its order, on a device in its words, `cpu` or `gpu`."""
     path = Path(next(iter(benchmarks.__path__))) / "suites" / "core.yaml"
     suite = yaml.safe_load(path.read_text(encoding="utf-8"))
     stand_ins = dict(zip(FULL.data, size.data, strict=True))

@@ -1,4 +1,4 @@
-"""The ensemble of the packs in JAX: perceptrons under `vmap`, an epoch as one compiled `scan`; imports JAX."""
+"""The ensemble of packs in JAX: perceptrons under `vmap`, an epoch as one compiled `scan`; imports JAX."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """A pack's step as a CUDA graph: recorded once for each shape of a batch, then started by a single call.
 
-A step of a pack is a hundred small kernels, and starting one takes longer than many of them run. Recorded, they
-start together. What is recorded is what the device did, not why: numbers that Python computed stay what they
-were, so a step may be recorded only if all that changes from step to step lies on the device, batches in
-tensors of their own, counts and states too. `recording_obstacle` says where that is not so.
+A step of a pack is a hundred small kernels, each of which has to be started. Recorded, they start together.
+What is recorded is what the device did, not why: numbers that Python computed stay what they were, so a step
+may be recorded only if all that changes from step to step lies on the device, batches in tensors of their
+own, counts and states too. `recording_obstacle` says where that is not so.
 """
 
 from __future__ import annotations

@@ -58,8 +58,8 @@ def alike(places: Sequence[int]) -> list[PlacesAlike]:
     """Return ascending places as few regular groups, in their order.
 
     Example:
-        >>> alike([0, 1, 4, 5, 8, 9, 11])
-        [PlacesAlike(start=0, runs=3, distance=4, length=2), PlacesAlike(start=11, runs=1, distance=1, length=1)]
+        >>> [(group.start, group.runs, group.distance) for group in alike([0, 1, 4, 5, 8, 9, 11])]
+        [(0, 3, 4), (11, 1, 1)]
     """
     runs: list[tuple[int, int]] = []
     for _, run in itertools.groupby(enumerate(places), lambda pair: pair[1] - pair[0]):
@@ -68,7 +68,11 @@ def alike(places: Sequence[int]) -> list[PlacesAlike]:
     found: list[PlacesAlike] = []
     for start, length in runs:
         last = found[-1] if found else None
-        if last and last.length == length and (last.runs == 1 or start == last.start + last.runs * last.distance):
+        if (
+            last
+            and last.length == length
+            and (last.runs == 1 or start == last.start + last.runs * last.distance)
+        ):
             distance = start - last.start if last.runs == 1 else last.distance
             found[-1] = PlacesAlike(last.start, last.runs + 1, distance, length)
         else:

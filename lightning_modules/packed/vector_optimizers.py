@@ -275,7 +275,8 @@ class VectorAdam(VectorOptimizer):
 
     def prepare(self, rates: Sequence[float]) -> None:
         if not self.exact:
-            return self._prepare_on_device()
+            self._prepare_on_device()
+            return
         self._steps += 1
         corrections = {
             b: (1 - b[0] ** self._steps, (1 - b[1] ** self._steps) ** 0.5) for b in set(self._betas)

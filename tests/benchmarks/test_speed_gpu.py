@@ -1,4 +1,4 @@
-"""The measurement on graphics processors: every part once, tiny, on this processor; its cells, table, imports."""
+"""The measurement on graphics processors: every part once, tiny, on this processor; cells, table, imports."""
 
 from __future__ import annotations
 

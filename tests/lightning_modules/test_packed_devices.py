@@ -1,4 +1,4 @@
-"""The forms of packs for devices where bits are not promised, held on this processor against the exact ones."""
+"""Forms of packs for devices where bits are not promised, held on this processor against the exact ones."""
 
 from __future__ import annotations
 
@@ -89,9 +89,7 @@ def train(pack: PackedModule, given: Sequence[tuple[Any, Tensor]], epochs: int =
 
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("shared", [False, True])
-def test_perceptrons_train_as_on_a_processor(
-    name: str, shared: bool, elsewhere: Callable[[], None]
-) -> None:
+def test_perceptrons_train_as_on_a_processor(name: str, shared: bool, elsewhere: Callable[[], None]) -> None:
     recipes = RECIPES[name]
     given = batches(len(recipes), shared=shared)
     given = given[:3] if name == "batch_norm" else given
@@ -231,13 +229,16 @@ def test_packs_compute_with_bfloat16_as_autocast_does(elsewhere: Callable[[], No
     x = torch.randn(6, 2, 32, 20, generator=generator)
     y = torch.randint(3, (6, 2, 32), generator=generator)
     singles = [Alone(member) for member in members()]
-    alone = torch.stack([torch.stack([s.step(*xy) for s, *xy in zip(singles, *both)]) for both in zip(x, y)])
+    steps = list(zip(x, y, strict=True))
+    alone = torch.stack(
+        [torch.stack([s.step(*xy) for s, *xy in zip(singles, *both, strict=True)]) for both in steps]
+    )
 
     elsewhere()
     pack = ready(PackedModule(members(), range(2), kind=torch.bfloat16))
-    together = torch.stack([pack.step(*both)[0] for both in zip(x, y)])
+    together = torch.stack([pack.step(*both)[0] for both in steps])
     plain = ready(PackedModule(members(), range(2)))
-    single_precision = torch.stack([plain.step(*both)[0] for both in zip(x, y)])
+    single_precision = torch.stack([plain.step(*both)[0] for both in steps])
 
     assert pack.stack.values.dtype == torch.float32
     rounding = float((alone - single_precision).abs().max())
