@@ -13,7 +13,8 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -133,15 +134,16 @@ def _train_packs(
     memory = gpus.free_memory() if request.name == "gpu" else None
     planned = packs.plan(cells, request.pack_size, workers=sharing, memory=memory and memory / sharing)
     done, failed, last, training_seconds = 0, [], began, 0.0
-    for event in _events(request, planned, workers, graphs=graphs):
-        if event.kind == "done":
-            keep(event)
-            done, last = done + len(event.records), time.monotonic()
-            training_seconds += sum(row["pack_seconds"] for row in event.records)
-        elif event.kind in ("failed", "retried"):
-            failed.append(event.reason)
-        if time.monotonic() - began > request.seconds:
-            break
+    with closing(_events(request, planned, workers, graphs=graphs)) as events:  # ends the workers, too
+        for event in events:
+            if event.kind == "done":
+                keep(event)
+                done, last = done + len(event.records), time.monotonic()
+                training_seconds += sum(row["pack_seconds"] for row in event.records)
+            elif event.kind in ("failed", "retried"):
+                failed.append(event.reason)
+            if time.monotonic() - began > request.seconds:
+                break
     seconds = last - began
     return {
         "workers": workers,
@@ -156,7 +158,9 @@ def _train_packs(
     }
 
 
-def _events(request: Request, planned: Sequence[Pack], workers: int, *, graphs: bool) -> Any:
+def _events(
+    request: Request, planned: Sequence[Pack], workers: int, *, graphs: bool
+) -> Generator[Event, None, None]:
     """Train packs in worker processes that share the device, or, without any, here; yield what happens."""
     if not workers:
         yield from _here(request, planned, graphs=graphs)
@@ -166,7 +170,7 @@ def _events(request: Request, planned: Sequence[Pack], workers: int, *, graphs: 
         yield from executor.run(planned)
 
 
-def _here(request: Request, planned: Sequence[Pack], *, graphs: bool) -> Any:
+def _here(request: Request, planned: Sequence[Pack], *, graphs: bool) -> Iterator[Event]:
     from recipebench.benchmarks.worker import measure
 
     for pack in planned:

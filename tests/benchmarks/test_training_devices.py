@@ -1,4 +1,4 @@
-"""Training as on a device where no bits are promised, from cells to histories, held against this processor."""
+"""Training as on devices where no bits are promised, from cells to histories, held against this processor."""
 
 from __future__ import annotations
 
