@@ -34,6 +34,7 @@ from recipebench.benchmarks.pack_batches import PackBatches
 from recipebench.benchmarks.packs import Pack
 from recipebench.benchmarks.speed.gpu_cells import Size, core_cells, drawn, in_precision, of_images
 from recipebench.benchmarks.store import Store
+from recipebench.datamodules.catalog import split_sizes
 from recipebench.levels import Choice
 from recipebench.lightning_modules import MLP
 from recipebench.lightning_modules.packed import PackedModule, cuda_capture
@@ -396,7 +397,7 @@ def measure_floor(request: Request) -> dict[str, Any]:
 def _bytes(cell: Cell) -> float:
     """Return the bytes that training a cell moves at least: weights, gradients and states, once a step."""
     assert cell.optimizer is not None
-    samples = packs.split_sizes(cell.data, cell.validation, cell.train_samples).train
+    samples = split_sizes(cell.data, cell.validation, cell.train_samples).train
     steps = cell.epochs * -(-samples // cell.batch_size)
     passes = WEIGHT_PASSES + STATE_PASSES[cell.optimizer.name]
     return 4.0 * passes * steps * packs.weights(cell)
@@ -457,7 +458,7 @@ def measure_tolerance(request: Request) -> dict[str, Any]:
     for precision in ("tf32", "bf16-mixed") if request.device == "cuda" else ():
         others = [_histories(request, in_precision(group, precision)) for group in chosen]
         rows.append(_difference_row(f"packs in {precision} and in 32-true", zip_all(others, packed)))
-    alone = []
+    alone: list[tuple[Any, Any]] = []
     for cell, together in zip_all(chosen, packed):
         if alone and time.monotonic() >= end:
             break

@@ -1,22 +1,34 @@
-"""The ensemble of packs in JAX: perceptrons under `vmap`, an epoch as one compiled `scan`; imports JAX."""
+"""The ensemble of packs in JAX: perceptrons under `vmap`, an epoch as one compiled `scan`."""
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib import metadata
 from typing import Any
 
-import jax  # type: ignore[import-not-found, unused-ignore]
 import numpy as np
-from jax import numpy as jnp
 
 Arrays = dict[str, Any]
 """Weights (members of an order, orders, ...) by name."""
 
 PRECISIONS = {"32-true": "highest", "tf32": "tensorfloat32"}
 """How JAX calls the precision of matrix products."""
+
+
+class _Jax:
+    """JAX, imported when it is first needed: this module can be read where it is not installed."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # tools that look at this module ask for such names
+            raise AttributeError(name)
+        return getattr(importlib.import_module("jax"), name)
+
+
+jax = _Jax()
 
 ADAM = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
 SGD = {"lr": 0.1}
@@ -51,13 +63,13 @@ class Ensemble:
         precision: str,
         batch_size: int,
     ) -> None:
-        self._images, self._labels = jnp.asarray(images), jnp.asarray(labels)
+        self._images, self._labels = jax.numpy.asarray(images), jax.numpy.asarray(labels)
         self._scale, self._batch_size, self._orders = scale, batch_size, orders
         self.weights: list[tuple[Any, Any]] = [
             (_by_order(w.transpose(0, 2, 1), orders), _by_order(b, orders)) for w, b in layers
         ]
-        zeros = jax.tree.map(jnp.zeros_like, self.weights)
-        self._state: Any = (jnp.zeros(()), zeros, jax.tree.map(jnp.zeros_like, zeros))
+        zeros = jax.tree.map(jax.numpy.zeros_like, self.weights)
+        self._state: Any = (jax.numpy.zeros(()), zeros, jax.tree.map(jax.numpy.zeros_like, zeros))
         update = {"sgd": _sgd, "adam": _adam}[optimizer]
         self._scan = jax.jit(partial(self._steps, update), donate_argnums=(0, 1))
         self._precision = PRECISIONS[precision]
@@ -74,7 +86,7 @@ class Ensemble:
             for part in (indices[:, :whole], indices[:, whole:]):
                 if part.shape[1]:
                     size = min(self._batch_size, part.shape[1])
-                    steps = jnp.asarray(part.reshape(self._orders, -1, size).swapaxes(0, 1))
+                    steps = jax.numpy.asarray(part.reshape(self._orders, -1, size).swapaxes(0, 1))
                     self.weights, self._state, found = self._scan(self.weights, self._state, steps)
                     losses.append(found)
         return np.concatenate([np.asarray(each).reshape(len(each), -1) for each in losses])
@@ -82,7 +94,7 @@ class Ensemble:
     def _steps(self, update: Callable[..., Any], weights: Any, state: Any, steps: Any) -> Any:
         def step(carried: Any, chosen: Any) -> Any:
             old, kept = carried
-            x = self._images[chosen].astype(jnp.float32) / self._scale
+            x = self._images[chosen].astype(jax.numpy.float32) / self._scale
             (_, losses), grads = jax.value_and_grad(_total, has_aux=True)(old, x, self._labels[chosen])
             return update(old, grads, kept), losses
 
@@ -92,7 +104,7 @@ class Ensemble:
 
 def _by_order(array: np.ndarray, orders: int) -> Any:
     """(K, ...) to (members of an order, orders, ...)."""
-    return jnp.asarray(array.reshape(-1, orders, *array.shape[1:]))
+    return jax.numpy.asarray(array.reshape(-1, orders, *array.shape[1:]))
 
 
 def _loss(layers: Any, x: Any, y: Any) -> Any:
@@ -100,7 +112,7 @@ def _loss(layers: Any, x: Any, y: Any) -> Any:
     *hidden, (last, bias) = layers
     for weight, shift in hidden:
         x = jax.nn.relu(x @ weight + shift)
-    chosen = jnp.take_along_axis(jax.nn.log_softmax(x @ last + bias), y[:, None], 1)
+    chosen = jax.numpy.take_along_axis(jax.nn.log_softmax(x @ last + bias), y[:, None], 1)
     return -chosen.mean()
 
 
@@ -123,7 +135,7 @@ def _adam(weights: Any, grads: Any, state: Any) -> Any:
     squares = jax.tree.map(lambda s, g: b2 * s + (1 - b2) * g * g, squares, grads)
 
     def moved(w: Any, m: Any, s: Any) -> Any:
-        root = jnp.sqrt(s / (1 - b2**time_)) + ADAM["eps"]
+        root = jax.numpy.sqrt(s / (1 - b2**time_)) + ADAM["eps"]
         return w - ADAM["lr"] * (m / (1 - b1**time_)) / root
 
     return jax.tree.map(moved, weights, means, squares), (time_, means, squares)
@@ -142,4 +154,4 @@ def timed_epochs(ensemble: Ensemble, orders: Sequence[np.ndarray]) -> tuple[list
 def versions() -> Mapping[str, str]:
     """Return JAX's version and the devices that it found."""
     found = sorted({device.device_kind for device in jax.devices()})
-    return {"jax": jax.__version__, "devices": ", ".join(itertools.islice(found, 4))}
+    return {"jax": metadata.version("jax"), "devices": ", ".join(itertools.islice(found, 4))}

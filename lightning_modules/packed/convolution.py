@@ -75,8 +75,8 @@ class PackedConv2d(PackedLayer):
         kind = self.stack.kind
         self._x = _side_by_side(x).to(kind)
         weight, bias = self.weight.flatten(0, 1).to(kind), self.bias.flatten().to(kind)
-        together = torch.convolution(self._x, weight, bias, *geometry, len(x) * groups)
-        return _apart(together, len(x))
+        geometry.append(len(x) * groups)
+        return _apart(torch.convolution(self._x, weight, bias, *geometry), len(x))
 
     def _backward_grouped(self, grad: Tensor) -> Tensor:
         *geometry, groups = self._geometry
@@ -96,7 +96,8 @@ def _side_by_side(maps: Tensor) -> Tensor:
 
 def _apart(maps: Tensor, members: int) -> Tensor:
     """(batch, K * channels, ...) to (K, batch, channels, ...)."""
-    return maps.unflatten(1, (members, -1)).transpose(0, 1).contiguous()
+    apart: Tensor = maps.unflatten(1, (members, -1))
+    return apart.transpose(0, 1).contiguous()
 
 
 @pack_layer.register(Im2colConv2d)

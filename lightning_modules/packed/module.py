@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
@@ -54,11 +55,15 @@ def obstacle(module: LightningModule) -> str | None:
     return _parameter_obstacle(module)
 
 
-def mixing_obstacle(module: SupervisedModule) -> str | None:
-    """Say why a module that can be packed cannot compute with other numbers than its parameters, or None."""
+def mixing_obstacle(module: Any) -> str | None:
+    """Say why a module that can be packed cannot compute with other numbers than its parameters, or None.
+
+    Args:
+        module: a `SupervisedModule` without `obstacle`.
+    """
     for name, layer in module.network.named_children():
-        packed = pack_layer.dispatch(type(layer))
-        if isinstance(packed, type) and not packed.mixes:
+        packed: Any = pack_layer.dispatch(type(layer))
+        if not packed.mixes:
             return f"layer {name} ({type(layer).__name__}) has no packed form for mixed numbers"
     return None
 

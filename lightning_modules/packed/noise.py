@@ -49,7 +49,8 @@ class CounterNoise:
         streams = mixed(self._seeds + mixed(self._draws * _signed(GOLDEN)))
         places = torch.arange(like[0].numel(), device=like.device).mul_(_signed(GOLDEN))
         bits = _shifted(mixed(streams + places), 64 - BITS)
-        return (bits < round(probability * 2**BITS)).to(like.dtype).view(like.shape)
+        ones: Tensor = bits < round(probability * 2**BITS)
+        return ones.to(like.dtype).view(like.shape)
 
 
 def mixed(numbers: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from recipebench.benchmarks.suite import load_suite
 
 
 def cell(model: Any = "mlp", **given: Any) -> Cell:
-    suite = {"name": "one", "data": [given.pop("data", "mnist")], "model": [model], "seeds": 1, **given}
+    matrix = {"optimizer": ["sgd"], **given.pop("matrix", {})}
+    suite = {"name": "one", "data": ["mnist"], "model": [model], "seeds": 1, "matrix": matrix, **given}
     return replace(next(iter(expand(load_suite(suite)))), device="gpu")
 
 
@@ -25,7 +26,7 @@ def taken(one: Cell) -> int:
 def test_a_cell_takes_six_copies_of_its_weights_and_more() -> None:
     one = cell({"mlp": {"hidden": [128, 64]}})
 
-    assert 6 * 4 * weights(one) < taken(one) < 12 * 4 * weights(one)
+    assert 6 * 4 * weights(one) < taken(one) < 20 * 4 * weights(one)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_as_many_fit_as_the_memory_holds() -> None:
 
 
 def test_packs_are_as_large_as_the_memory_of_their_device() -> None:
-    cells = [replace(one, device="gpu") for one in expand(load_suite("core"))][:200]
+    cells = [replace(one, device="gpu") for one in expand(load_suite("core"))][1000:1200]
     (first, *_) = cells
 
     assert good_size(first) == good_size(replace(first, device="cpu"), 80e9)
