@@ -209,7 +209,9 @@ class LocalExecutor(Executor):
 
     def _places(self, pack: Pack) -> int:
         kind, count = device_parts(pack.cells[0].device)
-        return min(self.slots, count) if kind == "cpu" else 1
+        if kind == "cpu":
+            return min(self.slots, count)
+        return 1 if self.gpus else self.slots  # without GPUs of its own a worker uses them all
 
     def _start(self, number: int, pack: Pack) -> None:
         request = training_request(pack, self._data_dir, rows=self._rows, graphs=self._graphs)

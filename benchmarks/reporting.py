@@ -67,11 +67,11 @@ def outlook(suite: Suite, plan: Agenda, store: Store) -> list[str]:
     """
     if not suite.claims:
         return []
-    from recipebench.reports import frames, planning, registered
+    from recipebench.reports import frames, planning
 
     records, info = records_of(suite, store, plan), describe(suite, plan, "")
     cells = frames.cells(records, info)
-    return planning.sentences(planning.outlook(cells, info, registered.levels_of(records, cells, info)))
+    return planning.sentences(planning.outlook(cells, info, frames.levels_of(records, cells, info)))
 
 
 def describe(suite: Suite, plan: Agenda, command: str) -> SuiteInfo:

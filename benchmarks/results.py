@@ -56,9 +56,26 @@ class Results:
         """
         from recipebench.reports import frames
 
+        return frames.reported(frames.cells(self.records, self._known))
+
+    @cached_property
+    def recipes(self) -> pd.DataFrame:
+        """All recipes: their means, by what each is chosen, and how far it is behind the one that is.
+
+        Raises:
+            ValueError: there is no `info`.
+        """
+        from recipebench.reports import choice, frames
+
+        everything = frames.cells(self.records, self._known)
+        levels = frames.levels_of(self.records, everything, self._known)
+        return choice.recipes(everything, self._known, levels)
+
+    @property
+    def _known(self) -> SuiteInfo:
         if self.info is None:
-            raise ValueError("Results of a run that goes on have no `cells`; load them from the store.")
-        return frames.reported(frames.cells(self.records, self.info))
+            raise ValueError("Results of a run that goes on have no `info`; load them from the store.")
+        return self.info
 
     @property
     def counts(self) -> dict[str, int]:

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from recipebench.reports import tables
 from recipebench.reports.frames import (
     ABSENT,
+    Levels,
     Named,
     compared,
     data_name,
@@ -48,9 +50,23 @@ def recipe_scores(cells: pd.DataFrame) -> pd.DataFrame:
     return found.reset_index()
 
 
-def with_choice(
-    recipes: pd.DataFrame, cells: pd.DataFrame, levels: Mapping[str, Mapping[str, Named]]
-) -> pd.DataFrame:
+def recipes(everything: pd.DataFrame, suite: SuiteInfo, levels: Levels) -> pd.DataFrame:
+    """Return all recipes: their means, by what each is chosen, and how far it is behind the one that is.
+
+    Args:
+        everything: all cells, trials among them: `frames.cells`.
+        suite: what was planned.
+        levels: what the labels of the tuned factors stand for: `frames.levels_of`.
+
+    Returns:
+        `tables.recipes` with the columns of `with_choice` and `with_distance`.
+    """
+    cells = reported(everything)
+    known = with_choice(tables.recipes(cells), everything, levels)
+    return with_distance(known, tables.ranked(known, suite), cells)
+
+
+def with_choice(recipes: pd.DataFrame, cells: pd.DataFrame, levels: Levels) -> pd.DataFrame:
     """Add to the table of recipes by what each is chosen, and whether it can be.
 
     Where a level was tuned, its default form (the same name, nothing tuned) had fewer chances to look

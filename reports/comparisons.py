@@ -314,7 +314,7 @@ def shares(cells: pd.DataFrame) -> pd.DataFrame:
             continue
         found = variance_shares(here, names, block=block).rename_axis("term").reset_index()
         parts.append(found.drop(columns="p").assign(data=str(label), reason=""))
-    together = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    together = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["term"], dtype=object)
     return together.reindex(columns=list(SHARES))
 
 

@@ -122,8 +122,8 @@ def contents(
     everything = frames.cells(records, suite)
     cells = frames.reported(everything)
     history = _reported(history, everything, cells)
-    levels = registered.levels_of(records, everything, suite)
-    means, recipes = tables.factor_means(cells), _recipes(everything, cells, suite, levels)
+    levels = frames.levels_of(records, everything, suite)
+    means, recipes = tables.factor_means(cells), choice.recipes(everything, suite, levels)
     counts, spreads = tables.status_counts(everything, suite), tables.spreads(means)
     verdicts = registered.judged(everything, suite, levels) if suite.claims else []
     compared = [f for f in frames.compared(cells) if cells[f].nunique() > 1]
@@ -156,14 +156,6 @@ def contents(
         reached=reached,
         speed=speed,
     )
-
-
-def _recipes(
-    everything: pd.DataFrame, cells: pd.DataFrame, suite: SuiteInfo, levels: registered.Levels
-) -> pd.DataFrame:
-    """All recipes: their means, by what each is chosen, and how far it is behind the one that is."""
-    known = choice.with_choice(tables.recipes(cells), everything, levels)
-    return choice.with_distance(known, tables.ranked(known, suite), cells)
 
 
 def _unranked(cells: pd.DataFrame, suite: SuiteInfo) -> dict[str, str]:

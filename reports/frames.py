@@ -38,6 +38,10 @@ class Named(NamedTuple):
     tuned: str = ""
 
 
+Levels = Mapping[str, Mapping[str, Named]]
+"""What the labels of columns stand for, by column (`levels_of`)."""
+
+
 def cells(records: pd.DataFrame, suite: SuiteInfo) -> pd.DataFrame:
     """Return one row a cell, in declared order: its levels as ordered categories, and its score.
 
@@ -407,3 +411,16 @@ def text_of(value: object) -> str:
     if isinstance(value, list | tuple):
         return "-".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def levels_of(records: pd.DataFrame, cells: pd.DataFrame, suite: SuiteInfo) -> dict[str, dict[str, Named]]:
+    """Return what the labels of the tuned factors, of what claims name and of `data` stand for, in order."""
+    axes = {axis for claim in suite.claims for axis in (claim.axis, *claim.where)} | {"data"}
+    tuned = tuned_factors(cells)
+    columns = {axis.partition(".")[0] for axis in axes}.intersection(cells.columns).difference(tuned)
+    found = {}
+    for column in [*tuned, *sorted(columns)]:
+        declared = tuple(suite.endpoints) if column == "data" else suite.factors.get(column, ())
+        known = named(records, column, declared)
+        found[column] = {label: known[label] for label in levels(cells, column) if label in known}
+    return found

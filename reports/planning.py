@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from recipebench.reports.registered import Levels, material
+from recipebench.reports.frames import Levels
+from recipebench.reports.registered import material
 from recipebench.reports.statistics import families, inference
 from recipebench.reports.statistics.inference import Floats
 from recipebench.reports.suite_info import RegisteredClaim, SuiteInfo

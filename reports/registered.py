@@ -10,17 +10,13 @@ import numpy as np
 import pandas as pd
 
 from recipebench.levels import Choice, Tuned, Value
-from recipebench.reports import frames
 from recipebench.reports.choice import best_within
 from recipebench.reports.claims import Claim, Verdict, judge
-from recipebench.reports.frames import Named, factors, named, reported, text_of, tuned_factors
+from recipebench.reports.frames import Levels, Named, factors, reported, text_of
 from recipebench.reports.pairs import Pairs, pairs
 from recipebench.reports.statistics import effects, inference, scales
 from recipebench.reports.statistics.inference import Blocks, Floats
 from recipebench.reports.suite_info import RegisteredClaim, SuiteInfo
-
-Levels = Mapping[str, Mapping[str, Named]]
-"""What the labels of every column that claims name stand for (`frames.named`)."""
 
 FIRST, SECOND = "first", "second"
 
@@ -200,19 +196,6 @@ def table(verdicts: Sequence[Judged]) -> pd.DataFrame:
         told["unpaired"] = judged.unpaired
         rows += [told | {f"on_{name}": value for name, value in on._asdict().items()} for on in judged.on]
     return pd.DataFrame(rows)
-
-
-def levels_of(records: pd.DataFrame, cells: pd.DataFrame, suite: SuiteInfo) -> dict[str, dict[str, Named]]:
-    """Return what the labels of the tuned factors, of what claims name and of `data` stand for, in order."""
-    axes = {axis for claim in suite.claims for axis in (claim.axis, *claim.where)} | {"data"}
-    tuned = tuned_factors(cells)
-    columns = {axis.partition(".")[0] for axis in axes}.intersection(cells.columns).difference(tuned)
-    found = {}
-    for column in [*tuned, *sorted(columns)]:
-        declared = tuple(suite.endpoints) if column == "data" else suite.factors.get(column, ())
-        known = named(records, column, declared)
-        found[column] = {label: known[label] for label in frames.levels(cells, column) if label in known}
-    return found
 
 
 def _known(label: str, name: str, suite: SuiteInfo) -> OnData:

@@ -57,7 +57,7 @@ def test_the_page_names_the_tables() -> None:
 
 @pytest.mark.parametrize("call", CALLS)
 def test_every_table_that_the_page_names_is_one_call(call: str, found: Results) -> None:
-    frame = eval(call, {"tables": tables, "cells": found.cells, "info": found.info})
+    frame = eval(call, {"tables": tables, "cells": found.cells, "recipes": found.recipes, "info": found.info})
 
     assert isinstance(frame, pd.DataFrame)
 

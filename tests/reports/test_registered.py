@@ -17,7 +17,7 @@ from recipebench.errors import RequestError
 from recipebench.levels import Choice, Tuned
 from recipebench.reports import frames, planning
 from recipebench.reports.claims import Claim, judge
-from recipebench.reports.registered import Judged, judged, levels_of, table
+from recipebench.reports.registered import Judged, judged, table
 from recipebench.reports.statistics.inference import block_differences
 from recipebench.reports.suite_info import Endpoint, RegisteredClaim, SuiteInfo
 
@@ -72,7 +72,7 @@ def scores_of(values: Any, data: tuple[str, ...] = ("digits", "mnist")) -> dict[
 def verdicts(records: pd.DataFrame, info: SuiteInfo) -> list[Judged]:
     info = replace(info, planned=info.planned or len(records))
     cells = frames.cells(records, info)
-    return judged(cells, info, levels_of(records, cells, info))
+    return judged(cells, info, frames.levels_of(records, cells, info))
 
 
 def planted(effect: float, seed: int = 0, seeds: int = 3, noise: float = 0.004) -> np.ndarray[Any, Any]:
@@ -289,7 +289,7 @@ def test_power_is_told_before_a_run_and_says_where_the_spread_comes_from() -> No
 
     def told(frame: pd.DataFrame) -> list[planning.Outlook]:
         cells = frames.cells(frame, info)
-        return planning.outlook(cells, info, levels_of(frame, cells, info))
+        return planning.outlook(cells, info, frames.levels_of(frame, cells, info))
 
     before, after = told(untrained), told(records)
 
@@ -338,7 +338,7 @@ def families_of_one(records: pd.DataFrame, seeds: int) -> list[Judged]:
         planned=len(records),
     )
     cells = frames.cells(records, info)
-    known, found = levels_of(records, cells, info), []
+    known, found = frames.levels_of(records, cells, info), []
     for one in info.claims:
         here = cells[cells["data"] == one.name]
         found += judged(here, replace(info, claims=(one,), planned=len(here)), known)

@@ -61,7 +61,7 @@ def test_every_chart_is_drawn_and_nothing_is_refused(page: Path, tmp_path: Path)
     assert console == []
     assert 'data-ready="yes"' in dom
     places = re.findall(r'data-slot="([^"]+)"[^>]*>(.{0,400})', dom, flags=re.DOTALL)
-    assert len(places) == 2 + 4
+    assert len(places) == 2 + 2 + 4 + 2  # effects, pairs, curves, variance
     assert all("<svg" in inside for _, inside in places)
     assert "<title>&lt;b&gt;suite&lt;/b&gt; · recipebench</title>" in dom
     assert re.search(r"<output>8 of \d+ rows|<output>\d+ of \d+ rows", dom)
