@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache, cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recipebench.benchmarks.combinations import (
     CATALOGS,
@@ -22,13 +22,15 @@ from recipebench.benchmarks.combinations import (
     training_samples,
 )
 from recipebench.benchmarks.crossing import cross
-from recipebench.benchmarks.suite import Suite
 from recipebench.datamodules.catalog import data_sha256, facts_of
 from recipebench.errors import RequestError
 from recipebench.levels import Choice, Value
 from recipebench.lightning_modules.catalog import DEFAULT_LOSS, DEFAULTS
 from recipebench.lightning_modules.model_catalog import MODELS, responds_to
 from recipebench.plugins import ON_CHANGE, Plugin, loaded, origin
+
+if TYPE_CHECKING:
+    from recipebench.benchmarks.suite import Suite
 
 _SETTINGS_COLUMNS = ("batch_size", "epochs", "validation", "inputs")
 _LATER_COLUMNS = ("label_noise", "last_batch", "sampling")

@@ -243,6 +243,15 @@ def gpu_names() -> tuple[str, ...]:
     return tuple(line.strip() for line in (_output(query) or "").splitlines() if line.strip())
 
 
+def gpu_free_bytes() -> list[int]:
+    """Return the free memory of each device that nvidia-smi lists, if it is there."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    query = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    lines = (_output(query) or "").splitlines()
+    return [int(line) * 2**20 for line in lines if line.strip().isdigit()]
+
+
 def torch_has_cuda() -> bool:
     """Return whether torch was built with CUDA, without importing it."""
     spec = importlib.util.find_spec("torch")

@@ -181,13 +181,20 @@ class LocalExecutor(Executor):
         gpus: the devices that each worker may use, in the notation of `CUDA_VISIBLE_DEVICES`, from
             `gpus.shares`; workers take them in turn. None leaves a worker what this process has.
         rows: whether `epoch` events carry the rows of the histories.
+        graphs: whether packs on GPUs record their steps as CUDA graphs.
     """
 
     def __init__(
-        self, workers: int, data_dir: Path | None = None, gpus: Sequence[str] = (), *, rows: bool = False
+        self,
+        workers: int,
+        data_dir: Path | None = None,
+        gpus: Sequence[str] = (),
+        *,
+        rows: bool = False,
+        graphs: bool = False,
     ) -> None:
         super().__init__(workers)
-        self._rows = rows
+        self._rows, self._graphs = rows, graphs
         self.gpus = tuple(gpus)
         self._data_dir = data_dir
         turns = itertools.cycle(gpus or [None])
@@ -207,7 +214,7 @@ class LocalExecutor(Executor):
         return 1 if self.gpus else self.slots  # without GPUs of its own a worker uses them all
 
     def _start(self, number: int, pack: Pack) -> None:
-        request = training_request(pack, self._data_dir, rows=self._rows)
+        request = training_request(pack, self._data_dir, rows=self._rows, graphs=self._graphs)
 
         def converse() -> None:
             for message in self._workers[number].ask(request):
@@ -219,10 +226,13 @@ class LocalExecutor(Executor):
         return self._messages.get()
 
 
-def training_request(pack: Pack, data_dir: Path | None, *, rows: bool = False) -> Message:
+def training_request(
+    pack: Pack, data_dir: Path | None, *, rows: bool = False, graphs: bool = False
+) -> Message:
     """Return what a worker is asked for the records and histories of a pack, with `rows` as they come."""
     return {
         **({"rows": True} if rows else {}),
+        **({"graphs": True} if graphs else {}),
         "cells": [cell.to_json() for cell in pack.cells],
         "data_dir": str(data_dir) if data_dir else None,
         "plugins": [{"path": str(plugin.path), "sha256": plugin.sha256} for plugin in plugins.loaded()],

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from recipebench.benchmarks.devices import device_parts
-from recipebench.benchmarks.environment import gpu_names
+from recipebench.benchmarks.environment import gpu_free_bytes, gpu_names
 
 
 def visible() -> tuple[str, ...]:
@@ -15,6 +15,17 @@ def visible() -> tuple[str, ...]:
     if named is None:
         return tuple(str(number) for number in range(len(gpu_names())))
     return tuple(name.strip() for name in named.split(",") if name.strip() not in ("", "-1"))
+
+
+def free_memory() -> float | None:
+    """Return the bytes that are free on each GPU that this process may use; None where nobody can tell.
+
+    Of several GPUs the one with the least counts. Devices that are named, not counted, are not told apart.
+    """
+    free = gpu_free_bytes()
+    numbers = [int(name) for name in visible() if name.isdigit() and int(name) < len(free)]
+    chosen = [free[number] for number in numbers] or free
+    return min(chosen, default=None)
 
 
 def needed(device: str) -> int:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from recipebench.benchmarks.cells import Cell
+from recipebench.benchmarks.devices import device_parts
+from recipebench.benchmarks.memory import cells_that_fit
 from recipebench.datamodules.catalog import facts_of, split_sizes
 from recipebench.lightning_modules import geometry
 from recipebench.lightning_modules.catalog import REGULARIZERS
@@ -53,6 +55,7 @@ def plan(
     *,
     workers: int = 1,
     obstacles: dict[str, str] | None = None,
+    memory: float | None = None,
 ) -> list[Pack]:
     """Group cells by signature and cut each group into packs of nearly equal size, longest first.
 
@@ -65,6 +68,7 @@ def plan(
         size: cells in a pack at most; 1 trains every cell alone; None lets the network decide.
         workers: how many will share the packs; no pack is so large that one would have nothing to do.
         obstacles: signatures that cannot be packed, with the reason.
+        memory: bytes that a pack may take on a graphics processor; None where they are not known.
 
     Raises:
         ValueError: `size` is below 1.
@@ -83,13 +87,24 @@ def plan(
         else:
             together = [cell for _, cell in sorted(members, key=lambda member: member[0])]
             packs += [
-                Pack(tuple(part)) for part in _cut(together, min(size or good_size(together[0]), share))
+                Pack(tuple(part))
+                for part in _cut(together, min(size or good_size(together[0], memory), share))
             ]
     return sorted(packs, key=lambda pack: -len(pack.cells) * work(pack.cells[0]))
 
 
-def good_size(cell: Cell) -> int:
-    """Return how many cells like this one make a good pack."""
+def good_size(cell: Cell, memory: float | None = None) -> int:
+    """Return how many cells like this one make a good pack.
+
+    On a graphics processor that is as many as its memory holds; where that turns out to be wrong, the pack
+    is halved when it has run out of memory.
+
+    Args:
+        cell: one of them.
+        memory: bytes that a pack may take on a graphics processor; None where they are not known.
+    """
+    if memory is not None and device_parts(cell.device)[0] == "gpu":
+        return cells_that_fit(cell, weights(cell), memory)
     fewest, most = PACK_SIZES
     if _is_convolutional(cell):
         return min(most, max(1, PACK_MULTIPLY_ADDS // _multiply_adds(cell)))

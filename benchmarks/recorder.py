@@ -13,9 +13,10 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from recipebench.benchmarks.memory import EVALUATED
 from recipebench.benchmarks.records import SPLITS
 from recipebench.datamodules import TensorDataModule
-from recipebench.lightning_modules import RecordedModule, ScoredModule, SupervisedModule, probes
+from recipebench.lightning_modules import RecordedModule, ScoredModule, SupervisedModule, exactness, probes
 from recipebench.lightning_modules.packed import PackedModule
 from recipebench.lightning_modules.scores import FIELDS, summarize, tally
 from recipebench.lightning_modules.shares import Share
@@ -139,7 +140,8 @@ class Recorder(Callback):
             self.share.check_equal(_weights(module))
         self._find_diverged(losses, penalties, module.finite())
         self._steps += len(penalties)
-        fits = [self._fit(t, losses[k], penalties[:, k]) for k, t in enumerate(self.tracks)]
+        each = [self._fit(t, losses[k], penalties[:, k]) for k, t in enumerate(self.tracks)]
+        fits = [{"fit_loss": value} for value in torch.stack(each).tolist()]  # moved from the device at once
         self._measure(epoch, fits, self._rates)
         for track in self.tracks:
             if not track.done:
@@ -164,10 +166,11 @@ class Recorder(Callback):
                     losses[k], penalties[:, k], self.tracks[k].data.batch_size
                 )
 
-    def _fit(self, track: Track, losses: Tensor, penalties: Tensor) -> dict[str, float]:
-        sizes = torch.tensor(_batch_sizes(len(losses), track.data.batch_size), dtype=torch.float64)
-        fit = (losses.double().sum() + (penalties.double().contiguous() * sizes).sum()) / len(losses)
-        return {"fit_loss": float(fit)}
+    def _fit(self, track: Track, losses: Tensor, penalties: Tensor) -> Tensor:
+        sizes = _batch_sizes(len(losses), track.data.batch_size)
+        weights = torch.full((len(sizes),), sizes[0], dtype=torch.float64, device=losses.device)
+        weights[-1:].fill_(sizes[-1])
+        return (losses.double().sum() + (penalties.double().contiguous() * weights).sum()) / len(losses)
 
     def _measure(self, epoch: int, fits: Sequence[dict[str, float]], rates: Sequence[float | None]) -> None:
         seconds = (time.monotonic() - self._started) / len(self.tracks)
@@ -263,7 +266,7 @@ def _tallies(tracks: Sequence[Track], split: str, share: Share) -> Tensor:
     data, task = tracks[0].data, tracks[0].module.task
     part = getattr(data, split)
     indices = training_subset(data) if split == "train" else part.indices
-    chunks = indices.split(EVALUATION_ROWS)
+    chunks = indices.split(rows_at_a_time(indices.device))
     totals = torch.zeros(len(chunks), len(tracks), len(FIELDS), dtype=torch.float64, device=indices.device)
     modules = [cast("ScoredModule", track.module) for track in tracks]
     with _evaluating(modules):
@@ -281,6 +284,16 @@ def _tallies(tracks: Sequence[Track], split: str, share: Share) -> Tensor:
     if total[0, 0] != len(indices):
         raise RuntimeError(f"{split}: expected {len(indices)} scored samples, got {int(total[0, 0])}.")
     return total
+
+
+def rows_at_a_time(device: torch.device) -> int:
+    """Return how many samples are evaluated at a time: many where starting a kernel takes long.
+
+    Example:
+        >>> rows_at_a_time(torch.device("cpu"))
+        1000
+    """
+    return EVALUATION_ROWS if exactness.promises_bits(device) else EVALUATED
 
 
 @contextmanager

@@ -209,7 +209,20 @@ def _packed(cells: Sequence[Cell], options: Options, *, ask_why_alone: bool = Fa
     """Group the cells that can be trained here into packs."""
     todo = [cell for cell in cells if why_not(cell, here=options.here) is None]
     obstacles = _obstacles(todo) if ask_why_alone else {}
-    return tuple(packing.plan(todo, options.pack_size, workers=options.processes, obstacles=obstacles))
+    places, memory = _places(todo, options)
+    return tuple(packing.plan(todo, options.pack_size, workers=places, obstacles=obstacles, memory=memory))
+
+
+def _places(cells: Sequence[Cell], options: Options) -> tuple[int, float | None]:
+    """Return how many workers will share the packs, and the memory of each where all train on GPUs here."""
+    group = {gpus.needed(cell.device) for cell in cells}
+    if not options.here or not group or 0 in group:
+        return options.processes, None
+    shares = gpus.shares(gpus.visible(), max(group), options.gpus_per_pack)
+    workers = options.workers or len(shares) or options.processes
+    groups = max(1, len(gpus.visible()) // max(group))
+    free = gpus.free_memory()
+    return workers, free and free / -(-workers // groups)  # as many workers as that share a GPU
 
 
 def _obstacles(cells: Sequence[Cell]) -> dict[str, str]:

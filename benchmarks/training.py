@@ -24,7 +24,7 @@ from recipebench.datamodules import TensorDataModule
 from recipebench.datamodules.catalog import Facts, data_key, facts_of
 from recipebench.lightning_modules import RecordedModule, SupervisedModule, TransferCNN
 from recipebench.lightning_modules.catalog import FACTORS
-from recipebench.lightning_modules.packed import PackedModule, obstacle
+from recipebench.lightning_modules.packed import PackedModule, cuda_capture, mixing_obstacle, obstacle
 from recipebench.lightning_modules.shares import Share
 from recipebench.lightning_modules.synchronized_norm import synchronize
 from recipebench.seeds import seed_for
@@ -37,6 +37,9 @@ OPTIONS = (
     *("train_samples", "label_noise", "last_batch", "sampling", "augmentation"),
 )
 """What a cell tells its data module."""
+
+MIXED = {"bf16-mixed": torch.bfloat16}
+"""The numbers that layers of a pack compute with between parameters and losses of float32, by precision."""
 
 KINDS = {"64-true": torch.float64}
 """The numbers of parameters and inputs, by precision; float32 unless it stands here."""
@@ -57,6 +60,7 @@ def train(
     progress: Callable[[int, Histories], None] = lambda epoch, histories: None,
     *,
     keep_best: bool = False,
+    graphs: bool = False,
 ) -> list[Result]:
     """Train cells that form a pack; a single cell, and those that cannot be packed, train as plain PyTorch.
 
@@ -67,6 +71,7 @@ def train(
         data_dir: where data are looked for first.
         progress: called after every epoch with its number and the histories so far.
         keep_best: whether each track keeps the weights of its best epoch.
+        graphs: whether packs on a graphics processor record their steps as CUDA graphs, where they can.
 
     Returns:
         One result a cell, in the order given.
@@ -78,7 +83,7 @@ def train(
         return [train([cell], data_dir, progress, keep_best=keep_best)[0] for cell in cells]
     _, ranks = device_parts(cells[0].device)
     if ranks == 1:
-        return train_share(cells, data_dir, Share(), progress, keep_best=keep_best)
+        return train_share(cells, data_dir, Share(), progress, keep_best=keep_best, graphs=graphs)
     with crew.first_of(ranks, cells, data_dir) as share:
         return train_share(cells, data_dir, share, progress, keep_best=keep_best)
 
@@ -90,6 +95,7 @@ def train_share(
     progress: Callable[[int, Histories], None] = lambda epoch, histories: None,
     *,
     keep_best: bool = False,
+    graphs: bool = False,
 ) -> list[Result]:
     """Do a process's share of training cells that form a pack; the results are the same in every process.
 
@@ -99,6 +105,7 @@ def train_share(
         share: the place of this process among those that train the cells, which it has joined.
         progress: as in `train`.
         keep_best: as in `train`.
+        graphs: as in `train`.
     """
     sources = _sources(cells, data_dir, share)
     with torch.random.fork_rng(devices=[]):  # layers draw from the global generator before ours do
@@ -109,16 +116,17 @@ def train_share(
         if len(cells) == 1:
             _fit_alone(cells[0], tracks[0], recorder)
         else:
-            _fit_pack(cells, sources, tracks, recorder)
+            _fit_pack(cells, sources, tracks, recorder, graphs=graphs)
     return [Result(cell, track, recorder.seconds) for cell, track in zip(cells, tracks, strict=True)]
 
 
 def why_alone(cell: Cell) -> str | None:
     """Say why a cell cannot be packed, without data and without training; None when it can."""
-    if cell.precision == "bf16-mixed":
-        return "packs do not compute with bf16-mixed numbers"
     with torch.random.fork_rng(devices=[]):
-        return obstacle(_module(cell, facts_of(cell.data)))
+        module = _module(cell, facts_of(cell.data))
+    if reason := obstacle(module):
+        return reason
+    return mixing_obstacle(module) if cell.precision in MIXED else None
 
 
 def plain_module(cell: Cell, data_dir: Path | None) -> RecordedModule:
@@ -127,14 +135,22 @@ def plain_module(cell: Cell, data_dir: Path | None) -> RecordedModule:
 
 
 def _fit_pack(
-    cells: Sequence[Cell], sources: dict[int, TensorDataModule], tracks: Sequence[Track], recorder: Recorder
+    cells: Sequence[Cell],
+    sources: dict[int, TensorDataModule],
+    tracks: Sequence[Track],
+    recorder: Recorder,
+    *,
+    graphs: bool,
 ) -> None:
     share = recorder.share
     members = [cast("SupervisedModule", track.module) for track in tracks]
-    module = PackedModule(members, [_noise_seed(cell, share) for cell in cells], share)
+    seeds = [_noise_seed(cell, share) for cell in cells]
+    capture = cuda_capture if graphs else None
+    kind = MIXED.get(cells[0].precision)
+    module = PackedModule(members, seeds, share, kind=kind, capture=capture)
     places = {seed: place for place, seed in enumerate(sources)}
     batches = PackBatches(list(sources.values()), [places[cell.seed] for cell in cells], share)
-    _trainer(cells[0], recorder, lambda step: 1.0).fit(module, train_dataloaders=batches)
+    _trainer(cells[0], recorder, lambda step: 1.0, autocast=False).fit(module, train_dataloaders=batches)
 
 
 def _fit_alone(cell: Cell, track: Track, recorder: Recorder) -> None:
@@ -148,14 +164,23 @@ def _fit_alone(cell: Cell, track: Track, recorder: Recorder) -> None:
             _trainer(cell, recorder, batches.weight).fit(track.module, train_dataloaders=batches)
 
 
-def _trainer(cell: Cell, recorder: Recorder, weight: Callable[[int], float] | None = None) -> Trainer:
-    """Return the Trainer of a cell or pack; `weight` is what a process's part of a step counts."""
+def _trainer(
+    cell: Cell,
+    recorder: Recorder,
+    weight: Callable[[int], float] | None = None,
+    *,
+    autocast: bool = True,
+) -> Trainer:
+    """Return the Trainer of a cell or pack; `weight` is what a process's part of a step counts.
+
+    Packs choose the numbers of every layer themselves, without `autocast`.
+    """
     kind, ranks = device_parts(cell.device)
     several: dict[str, Any] = {}
     if ranks > 1:
         assert weight is not None
         several = {"strategy": WeightedDDP(recorder.share, weight), "use_distributed_sampler": False}
-    precision = "bf16-mixed" if cell.precision == "bf16-mixed" else None
+    precision = "bf16-mixed" if autocast and cell.precision == "bf16-mixed" else None
     return _bare_trainer(cell.epochs, kind, recorder, devices=ranks, precision=precision, **several)
 
 

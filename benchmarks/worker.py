@@ -2,6 +2,7 @@
 
 Run as `python -m recipebench.benchmarks.worker`; the executor starts it. Lines on standard input are
 requests: `{cells, data_dir, plugins}`, with `rows: true` where each epoch's rows are wanted as it ends,
+`graphs: true` where packs record their steps,
 and `weights: {at, out}` where the weights of the one cell are wanted, or `share: {rank, ranks, meeting}`
 where it is to train with others. Plug-ins come with their SHA-256: one that has changed since the run
 began is refused.
@@ -11,6 +12,7 @@ When standard input closes, because the parent is gone, the process ends at once
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -31,8 +33,11 @@ if TYPE_CHECKING:
 
 Send = Callable[[dict[str, Any]], None]
 
-OUT_OF_MEMORY = ("DefaultCPUAllocator", "CUDA out of memory")
-"""How torch words it."""
+OUT_OF_MEMORY = (
+    *("DefaultCPUAllocator", "CUDA out of memory", "CUDA error: out of memory"),
+    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
+)
+"""How torch and the libraries below it word it."""
 
 EX_LOST = 71
 """How a worker ends that has lost a process it trained with."""
@@ -90,14 +95,36 @@ def _serve(request: dict[str, Any], send: Send) -> None:
             elif weights := request.get("weights"):
                 answer = _export(cells[0], data_dir, **weights)
             else:
-                answer = measure(cells, data_dir, send, rows=request.get("rows", False))
+                wanted = {name: request.get(name, False) for name in ("rows", "graphs")}
+                answer = measure(cells, data_dir, send, **wanted)
     except LostRankError as error:  # as if this process had died too: the executor starts another
         print(f"LostRankError: {error}", file=sys.stderr, flush=True)
         os._exit(EX_LOST)
     except Exception as error:  # whatever a recipe raises becomes a row that says so
-        send({"kind": "error", "reason": _reason(error), "traceback": traceback.format_exc()})
+        _end_if_the_device_is_lost(error)
+        answer = {"kind": "error", "reason": _reason(error), "traceback": traceback.format_exc()}
     else:
-        send({"kind": "done", **answer})
+        answer = {"kind": "done", **answer}
+    _give_memory_back()
+    send(answer)
+
+
+def _end_if_the_device_is_lost(error: Exception) -> None:
+    """End this process after an error that every later call on the device would repeat."""
+    import torch
+
+    if isinstance(error, torch.AcceleratorError) and _reason(error) != "out of memory":
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        os._exit(EX_LOST)
+
+
+def _give_memory_back() -> None:
+    """Free what a pack held on a graphics processor: a trainer and its module hold each other."""
+    import torch
+
+    if torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _serve_share(
@@ -116,7 +143,7 @@ def _export(cell: Cell, data_dir: Path | None, *, at: str, out: str) -> dict[str
 
 
 def measure(
-    cells: Sequence[Cell], data_dir: Path | None, send: Send, *, rows: bool = False
+    cells: Sequence[Cell], data_dir: Path | None, send: Send, *, rows: bool = False, graphs: bool = False
 ) -> dict[str, Any]:
     """Train the cells of a pack and return what the store keeps of them: `records` and `history`.
 
@@ -125,13 +152,14 @@ def measure(
         data_dir: where data are looked for first.
         send: told of every epoch that ends.
         rows: whether it is told of the rows of the history too.
+        graphs: as in `training.train`.
     """
     from recipebench.benchmarks import training
     from recipebench.benchmarks.environment import build
     from recipebench.benchmarks.records import has_blown_up, record
 
     records, history = [], []
-    for result in training.train(cells, data_dir, _Teller(send, rows=rows)):
+    for result in training.train(cells, data_dir, _Teller(send, rows=rows), graphs=graphs):
         track, lines, diverged_at = result.track, result.track.history, result.track.diverged_at
         steps = len(track.data.train_dataloader())
         if diverged_at is None and has_blown_up(lines[-1]):

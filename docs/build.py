@@ -41,6 +41,7 @@ SPEED = ROOT / "docs" / "speed.json"
 SCALE = ROOT / "docs" / "scale.json"
 RATES = ROOT / "docs" / "rates.json"
 TRACKING = ROOT / "docs" / "tracking.json"
+GPU = ROOT / "docs" / "gpu.json"
 IMAGES = ROOT / "docs" / "images"
 
 FIGURES = ("curves-digits-activation.svg", "pairs-digits-activation-initializer.svg")
@@ -351,6 +352,14 @@ def _tracking() -> str:
     return f"```text\n{tracking.report(json.loads(TRACKING.read_text(encoding='utf-8')))}\n```"
 
 
+def _gpu() -> str:
+    if not GPU.exists():
+        return "Not measured yet: `python -m recipebench.benchmarks.speed.gpu --json docs/gpu.json`."
+    from recipebench.benchmarks.speed import gpu
+
+    return gpu.table(json.loads(GPU.read_text(encoding="utf-8")))
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     **{_plural(factor): partial(_levels, catalog) for factor, catalog in RECIPE.items()},
     "models": _models,
@@ -373,6 +382,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "scale": _scale,
     "rates": _rates,
     "tracking": _tracking,
+    "gpu": _gpu,
 }
 """What the pages hold between their markers."""
 

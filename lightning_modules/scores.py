@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from recipebench.lightning_modules import exactness
+
 FIELDS = ("samples", "loss", "correct", "squared_error", "target", "target_squared")
 """What a tally sums up, in this order."""
 
@@ -46,7 +48,10 @@ def tally(task: str, outputs: Tensor, targets: Tensor, losses: Tensor, members: 
 
 
 def _sums(values: Tensor, members: int) -> Tensor:
-    return torch.stack([part.sum() for part in values.view(members, -1).unbind()])
+    each = values.view(members, -1)
+    if exactness.promises_bits(values.device):
+        return torch.stack([part.sum() for part in each.unbind()])
+    return each.sum(1)
 
 
 def summarize(task: str, total: Sequence[float]) -> dict[str, float]:

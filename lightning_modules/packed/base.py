@@ -37,6 +37,8 @@ class PackedLayer:
 
     weight: Tensor | None = None
     weight_grad: Tensor | None = None
+    mixes = True
+    """Whether inputs may be of another type than the parameters."""
 
     def __init__(self, members: Sequence[nn.Module], name: str, stack: ParameterStack) -> None:
         self.members = members

@@ -22,7 +22,8 @@ pack_layer.register(nn.BatchNorm2d)(PerMember)
 class PackedConv2d(PackedLayer):
     """K convolutions one after the other, by the calls that `nn.Conv2d` and autograd would make.
 
-    A grouped convolution would do all in one call, no faster on a CPU and with other bits.
+    A grouped convolution does all in one call, no faster on a CPU and with other bits; it is what
+    `torch.vmap` makes of K convolutions, too. It is taken where bits are not promised.
     """
 
     weight: Tensor
@@ -51,11 +52,15 @@ class PackedConv2d(PackedLayer):
         return None
 
     def forward(self, x: Inputs) -> Tensor:
+        if not self.stack.exact:
+            return self._forward_grouped(stacked(x))
         self._x = x
         pairs = zip(x, self._pairs, strict=True)
         return torch.stack([torch.convolution(each, w, b, *self._geometry) for each, (w, b) in pairs])
 
     def backward(self, grad: Tensor) -> Tensor:
+        if not self.stack.exact:
+            return self._backward_grouped(grad)
         mask = [self.needs_input_grad, True, True]
         inputs = []
         for k, (x, (weight, bias)) in enumerate(zip(self._x, self._pairs, strict=True)):
@@ -65,11 +70,41 @@ class PackedConv2d(PackedLayer):
             inputs.append(by_input)
         return torch.stack(inputs) if self.needs_input_grad else torch.empty(0)
 
+    def _forward_grouped(self, x: Tensor) -> Tensor:
+        *geometry, groups = self._geometry
+        kind = self.stack.kind
+        self._x = _side_by_side(x).to(kind)
+        weight, bias = self.weight.flatten(0, 1).to(kind), self.bias.flatten().to(kind)
+        geometry.append(len(x) * groups)
+        return _apart(torch.convolution(self._x, weight, bias, *geometry), len(x))
+
+    def _backward_grouped(self, grad: Tensor) -> Tensor:
+        *geometry, groups = self._geometry
+        weight, mask = self.weight.flatten(0, 1).to(self.stack.kind), [self.needs_input_grad, True, True]
+        by_input, by_weight, by_bias = _aten.convolution_backward(
+            _side_by_side(grad), self._x, weight, [len(weight)], *geometry, len(grad) * groups, mask
+        )
+        self.weight_grad.copy_(by_weight.view_as(self.weight))
+        self.bias_grad.copy_(by_bias.view_as(self.bias))
+        return _apart(by_input, len(grad)) if self.needs_input_grad else torch.empty(0)
+
+
+def _side_by_side(maps: Tensor) -> Tensor:
+    """(K, batch, channels, ...) to (batch, K * channels, ...)."""
+    return maps.transpose(0, 1).flatten(1, 2)
+
+
+def _apart(maps: Tensor, members: int) -> Tensor:
+    """(batch, K * channels, ...) to (K, batch, channels, ...)."""
+    apart: Tensor = maps.unflatten(1, (members, -1))
+    return apart.transpose(0, 1).contiguous()
+
 
 @pack_layer.register(Im2colConv2d)
 class PackedIm2colConv2d(PackedLayer):
     """K convolutions by matrix products, one after the other, with autograd."""
 
+    mixes = False
     weight: Tensor
     weight_grad: Tensor
 

@@ -43,7 +43,7 @@ class _Elementwise(PackedLayer):
         return grad
 
     def _groups(self, *tensors: Tensor) -> Sequence[tuple[Tensor, ...]]:
-        if self.exact or tensors[0][0].numel() % VECTOR == 0:
+        if self.exact or not self.stack.exact or tensors[0][0].numel() % VECTOR == 0:
             return [tensors]
         return list(zip(*(t.unbind() for t in tensors), strict=True))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import torch
@@ -30,6 +30,8 @@ class PackedLinear(PackedLayer):
         self._weights, self._biases = self.weight.unbind(), self.bias.unbind()
         self._weight_grads = self.weight_grad.unbind()
         self._x: Inputs = ()
+        self._groups: list[tuple[slice, Tensor]] = []
+        self._multiplied = self.weight
 
     @classmethod
     def refuses(cls, layer: nn.Module) -> str | None:
@@ -37,6 +39,8 @@ class PackedLinear(PackedLayer):
 
     def forward(self, x: Inputs) -> Tensor:
         self._x = x
+        if not self.stack.exact:
+            return self._forward_in_groups(x)
         if isinstance(x, Tensor) and self._stacks(x):
             return torch.baddbmm(self.bias.unsqueeze(1), x, self.weight.transpose(1, 2))
         y = x[0].new_empty(len(x), x[0].shape[0], self._outputs)
@@ -47,6 +51,8 @@ class PackedLinear(PackedLayer):
 
     def backward(self, grad: Tensor) -> Tensor:
         x = self._x
+        if not self.stack.exact:
+            return self._backward_in_groups(grad)
         torch.sum(grad, 1, out=self.bias_grad)
         if isinstance(x, Tensor) and self._stacks(x):
             torch.bmm(grad.transpose(1, 2), x, out=self.weight_grad)
@@ -55,6 +61,27 @@ class PackedLinear(PackedLayer):
         for k in _neighbors(x):
             torch.mm(each[k], x[k], out=self._weight_grads[k])
         return self._input_grads(grad) if self.needs_input_grad else torch.empty(0)
+
+    def _forward_in_groups(self, x: Inputs) -> Tensor:
+        """Take a batched product for each group of members with the same inputs, of which no copy is made."""
+        kind = self.stack.kind
+        self._groups = [(members, given.to(kind)) for members, given in sharers(x)]
+        self._multiplied, bias = self.weight.to(kind), self.bias.to(kind).unsqueeze(1)
+        y = self._multiplied.new_empty(len(x), x[0].shape[0], self._outputs)
+        for members, given in self._groups:
+            weight = self._multiplied[members].transpose(1, 2)
+            torch.baddbmm(bias[members], given.expand(len(weight), -1, -1), weight, out=y[members])
+        return y
+
+    def _backward_in_groups(self, grad: Tensor) -> Tensor:
+        torch.sum(grad, 1, dtype=self.bias.dtype, out=self.bias_grad)
+        for members, given in self._groups:
+            g, result = grad[members].transpose(1, 2), self.weight_grad[members]
+            if g.dtype == result.dtype:
+                torch.bmm(g, given.expand(len(g), -1, -1), out=result)
+            else:
+                result.copy_(torch.bmm(g, given.expand(len(g), -1, -1)))
+        return torch.bmm(grad, self._multiplied) if self.needs_input_grad else torch.empty(0)
 
     def _input_grads(self, grad: Tensor) -> Tensor:
         rows = grad.shape[1]
@@ -67,14 +94,46 @@ class PackedLinear(PackedLayer):
         return result
 
     def _stacks(self, x: Tensor) -> bool:
-        if x.device.type != "cpu":  # bits are promised on processors alone
-            return True
         return products_are_exact(len(x), x.shape[1], self._inputs, self._outputs, x.dtype)
 
 
 def _neighbors(x: Inputs) -> list[int]:
     """Return the members, those with the same inputs one after the other, for the cache."""
     return list(range(len(x))) if isinstance(x, Tensor) else sorted(range(len(x)), key=lambda k: id(x[k]))
+
+
+def sharers(x: Inputs) -> list[tuple[slice, Tensor]]:
+    """Return members in groups of the same inputs, each at equal distances, so that views can stand for it.
+
+    Args:
+        x: (K, batch, features), which is one group, or a tensor for each member, of which some are the same.
+
+    Returns:
+        The places of each group, and its inputs.
+
+    Example:
+        >>> a, b = torch.zeros(1), torch.ones(1)
+        >>> [(group.start, group.stop, group.step) for group, _ in sharers([a, b, a, b, a, a])]
+        [(0, 5, 2), (5, 6, 1), (1, 4, 2)]
+    """
+    if isinstance(x, Tensor):
+        return [(slice(0, len(x), 1), x)]
+    places: dict[int, list[int]] = {}
+    for place, each in enumerate(x):
+        places.setdefault(id(each), []).append(place)
+    return [(run, x[run.start]) for group in places.values() for run in _runs(group)]
+
+
+def _runs(places: Sequence[int]) -> Iterator[slice]:
+    """Cut ascending places where the distance to the next one changes."""
+    start = 0
+    while start < len(places):
+        stop = start + 1
+        step = places[stop] - places[start] if stop < len(places) else 1
+        while stop < len(places) and places[stop] - places[stop - 1] == step:
+            stop += 1
+        yield slice(places[start], places[stop - 1] + 1, step)
+        start = stop
 
 
 @cache

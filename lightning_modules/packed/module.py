@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
@@ -13,6 +14,7 @@ from recipebench.lightning_modules import regularizers
 from recipebench.lightning_modules.losses import END_TO_END
 from recipebench.lightning_modules.optimizers import OPTIMIZERS
 from recipebench.lightning_modules.packed.base import altered, stacked
+from recipebench.lightning_modules.packed.graphs import Capture, RecordedSteps, Step, recording_obstacle
 from recipebench.lightning_modules.packed.layers import Inputs, layer_obstacle, pack_layer
 from recipebench.lightning_modules.packed.optimizers import Slice
 from recipebench.lightning_modules.packed.own_levels import (
@@ -20,6 +22,7 @@ from recipebench.lightning_modules.packed.own_levels import (
     member_losses,
     member_optimizers,
 )
+from recipebench.lightning_modules.packed.penalties import TOGETHER, together
 from recipebench.lightning_modules.packed.stack import ParameterStack
 from recipebench.lightning_modules.shares import Share
 from recipebench.lightning_modules.supervised import SupervisedModule
@@ -50,6 +53,19 @@ def obstacle(module: LightningModule) -> str | None:
         if reason := layer_obstacle(layer):
             return f"layer {name} ({type(layer).__name__}) {reason}"
     return _parameter_obstacle(module)
+
+
+def mixing_obstacle(module: Any) -> str | None:
+    """Say why a module that can be packed cannot compute with other numbers than its parameters, or None.
+
+    Args:
+        module: a `SupervisedModule` without `obstacle`.
+    """
+    for name, layer in module.network.named_children():
+        packed: Any = pack_layer.dispatch(type(layer))
+        if not packed.mixes:
+            return f"layer {name} ({type(layer).__name__}) has no packed form for mixed numbers"
+    return None
 
 
 def _overrides(kind: type) -> list[str]:
@@ -92,13 +108,24 @@ class PackedModule(LightningModule):
             Members with equal optimizers should follow each other.
         noise_seeds: the seed of each member's noise stream.
         share: what of every batch this process gets; the gradients of all are added up before a step.
+        kind: the numbers that layers compute with between the parameters and the losses, which keep theirs;
+            None for the parameters' own.
+        capture: records steps (`graphs.cuda_capture`), where nothing is in the way; None takes each as it is
+            written.
 
     Raises:
-        ValueError: a member cannot be packed, or their networks differ.
+        ValueError: a member cannot be packed, or their networks differ, or a layer cannot compute with
+            `kind`.
     """
 
     def __init__(
-        self, members: Sequence[SupervisedModule], noise_seeds: Sequence[int], share: Share | None = None
+        self,
+        members: Sequence[SupervisedModule],
+        noise_seeds: Sequence[int],
+        share: Share | None = None,
+        *,
+        kind: torch.dtype | None = None,
+        capture: Capture | None = None,
     ) -> None:
         super().__init__()
         for member in members:
@@ -110,16 +137,28 @@ class PackedModule(LightningModule):
         self.members = list(members)
         self.share = share or Share()
         networks = [member.eval().network for member in members]
-        self.stack = ParameterStack(networks, noise_seeds)
+        self.stack = ParameterStack(networks, noise_seeds, kind)
         self.layers = [
             pack_layer(layer, [network.get_submodule(name) for network in networks], name, self.stack)
             for name, layer in networks[0].named_children()
         ]
         self._first_trained = next(i for i, layer in enumerate(self.layers) if layer.has_parameters)
         self.layers[self._first_trained].needs_input_grad = False
+        if self.stack.kind != self.stack.values.dtype and (reason := mixing_obstacle(members[0])):
+            raise ValueError(f"Cannot be packed: {reason}.")
         self._penalized = [k for k, m in enumerate(members) if m.regularizer.name in regularizers.PENALTIES]
+        self._together = [] if self.stack.exact else together(members, self.layers)
+        if self._together:
+            self._penalized = [k for k in self._penalized if members[k].regularizer.name not in TOGETHER]
         self._slices: list[Slice] = []
         self.validation_losses: dict[int, float] = {}
+        self._take: Step = self.step
+        if capture and not self.recording_obstacle():
+            self._take = RecordedSteps(self.step, self.learning_rates, capture)
+
+    def recording_obstacle(self) -> str | None:
+        """Say why steps are not recorded where that is asked for, or return None."""
+        return recording_obstacle(self.members, self.share, self.stack.values.device)
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Return the optimizers over slices of the stack."""
@@ -141,7 +180,7 @@ class PackedModule(LightningModule):
 
     def training_step(self, batch: Iterable[tuple[Inputs, Tensor, int]], batch_idx: int) -> dict[str, Tensor]:
         """Train on a block of batches; return losses (K, samples of the block) and penalties (steps, K)."""
-        losses, penalties = zip(*(self.step(*each) for each in batch), strict=True)
+        losses, penalties = zip(*(self._take(*each) for each in batch), strict=True)
         return {"losses": torch.cat(losses, dim=1), "penalties": torch.stack(penalties)}
 
     @torch.no_grad()
@@ -159,7 +198,9 @@ class PackedModule(LightningModule):
         x = inputs
         for layer in self.layers:
             x = layer.forward(x)
-        losses, grad = self._losses(stacked(x), targets, samples or targets.shape[1])
+        outputs = stacked(x).to(self.stack.values.dtype)
+        losses, grad = self._losses(outputs, targets, samples or targets.shape[1])
+        grad = grad.to(self.stack.kind)
         for layer in reversed(self.layers[self._first_trained :]):
             grad = layer.backward(grad)
         self.share.add_up(self.stack.grads)
@@ -181,6 +222,8 @@ class PackedModule(LightningModule):
     def _penalize(self) -> Tensor:
         """Add the penalties' gradients to the stack and return their values, (K,)."""
         values = self.stack.values.new_zeros(len(self.members))
+        for kind in self._together:
+            kind.add(values)
         for k in self._penalized:
             member = self.members[k]
             if member.regularizer.name not in regularizers.PENALTY_GRADIENTS:

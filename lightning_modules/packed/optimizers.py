@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from torch import nn
+from torch import nn, optim
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
@@ -20,6 +20,13 @@ _T = TypeVar("_T")
 
 CHUNK = 2**16
 """Floats that one element-wise step handles at a time, so that its temporaries stay in the cache."""
+
+
+FUSED = (optim.SGD, optim.Adam, optim.AdamW)
+"""Stock optimizers that have one kernel for a whole step on graphics processors."""
+
+FUSED_ON = ("cuda", "cpu")
+"""Devices that have it, the second to be tried out on."""
 
 
 @dataclass(frozen=True)
@@ -122,16 +129,31 @@ def _join(stack: ParameterStack, parts: Sequence[_Part], epochs: int) -> Slice:
     """Return a stock optimizer as it is, or the vector form of several."""
     members = range(parts[0].members.start, parts[-1].members.stop)
     optimizer = parts[0].optimizer
-    form = vector_form(optimizer) if len(parts) > 1 else None
-    if form is None:
+    form = vector_form(optimizer) if len(parts) > 1 or not stack.exact else None
+    if form is None or (len(parts) == 1 and _fused(stack, optimizer)):
         return Slice(optimizer, members, make_scheduler(parts[0].schedule, optimizer, epochs))
     groups = [part.optimizer.param_groups[0] for part in parts]
     vector = form[0](groups, _slices(stack, members))
     return Slice(vector, members, make_scheduler_of_groups([p.schedule for p in parts], vector, epochs))
 
 
+def _fused(stack: ParameterStack, optimizer: Optimizer) -> bool:
+    """Let a stock optimizer take a step in one kernel where bits are not promised; say whether it can.
+
+    `capturable` keeps the number of the step on the device, too.
+    """
+    if stack.exact or stack.values.device.type not in FUSED_ON or type(optimizer) not in FUSED:
+        return False
+    for group in optimizer.param_groups:
+        group.update({"fused": True, "foreach": False})
+        if "capturable" in group:
+            group["capturable"] = True
+    return True
+
+
 def _slices(stack: ParameterStack, members: range) -> list[nn.Parameter]:
-    rows = max(1, CHUNK // stack.values.shape[1])
+    """Return rows of the stack as parameters: as many together as the cache holds, or all elsewhere."""
+    rows = max(1, CHUNK // stack.values.shape[1]) if stack.exact else len(members)
     slices = []
     for a in range(members.start, members.stop, rows):
         b = min(members.stop, a + rows)

@@ -18,6 +18,8 @@ from recipebench.lightning_modules.synchronized_norm import SynchronizedBatchNor
 class PerMember(PackedLayer):
     """K plain layers, one after the other, with autograd: for layers whose sums are not grouped alike."""
 
+    mixes = False
+
     def __init__(
         self, layer: nn.Module, members: Sequence[nn.Module], name: str, stack: ParameterStack
     ) -> None:

@@ -99,6 +99,8 @@ class PackedDropout(PackedLayer):
         return grad if self._p == 0 else grad.mul_(self._noise)
 
     def _draw(self, x: Tensor) -> Tensor:
+        if self.stack.noise:
+            return self.stack.noise.bernoulli(x, 1 - self._p)
         noise = torch.empty_like(x)
         for member, generator in zip(noise.unbind(), self.stack.generators, strict=True):
             member.bernoulli_(1 - self._p, generator=generator)

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from recipebench.lightning_modules import exactness
+from recipebench.lightning_modules.packed.noise import CounterNoise
+
 ALIGNMENT = 16
 """Every parameter starts at a multiple of 16 floats, 64 bytes, as in tensors of its own."""
 
@@ -20,14 +23,19 @@ class ParameterStack:
     Args:
         modules: K modules with equal parameter names and shapes, of one type of numbers, on one device.
         noise_seeds: the seed of each module's noise stream.
+        kind: the numbers that layers multiply with, where not those of the parameters.
 
     Attributes:
         values: (K, size), the parameters, gaps filled with zeros; of the modules' type, on their device.
         grads: (K, size), their gradients, zero in the gaps.
+        exact: whether the bits are to be those of each module alone; see `exactness.promises_bits`.
         generators: K generators, one noise stream for all layers of a module, consumed in forward order.
+        noise: what takes their place where bits are not promised; None where they are.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], noise_seeds: Sequence[int]) -> None:
+    def __init__(
+        self, modules: Sequence[nn.Module], noise_seeds: Sequence[int], kind: torch.dtype | None = None
+    ) -> None:
         self.shapes = {name: p.shape for name, p in modules[0].named_parameters()}
         self._offsets: dict[str, int] = {}
         size = 0
@@ -38,7 +46,10 @@ class ParameterStack:
         self.values = like.data.new_zeros(len(modules), size)
         self.grads = torch.zeros_like(self.values)
         device = self.values.device
+        self.exact = exactness.promises_bits(device)
+        self.kind = kind or self.values.dtype
         self.generators = [torch.Generator(device).manual_seed(seed) for seed in noise_seeds]
+        self.noise = None if self.exact else CounterNoise(noise_seeds, device)
         for row, module in enumerate(modules):
             self._adopt(row, module)
 

@@ -18,6 +18,7 @@ from torch import Tensor, optim
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from recipebench.lightning_modules import exactness
 from recipebench.lightning_modules.optimizers import AveragedMomentum, VelocityMomentum
 
 Columns = dict[str, Tensor]
@@ -38,6 +39,8 @@ class VectorOptimizer(Optimizer):
     Attributes:
         varied: the options that may differ from group to group.
         flags: the options that are the same in all groups. All others must be off.
+        exact: whether numbers are computed in Python, as stock code does; else those that change with every
+            step stay on the device, which no step then waits for.
     """
 
     varied: ClassVar[tuple[str, ...]] = ("lr", "weight_decay")
@@ -46,8 +49,10 @@ class VectorOptimizer(Optimizer):
     def __init__(self, groups: Sequence[dict[str, Any]], chunks: Sequence[Parameter]) -> None:
         super().__init__(groups, {})
         self._kind, self._device = chunks[0].dtype, chunks[0].device
-        self._rows = torch.tensor([sum(map(len, group["params"])) for group in groups])
-        self._shared = bool((self._rows > 1).any())
+        self.exact = exactness.promises_bits(self._device)
+        rows = [sum(map(len, group["params"])) for group in groups]
+        self._shared = len(groups) < sum(rows)
+        self._groups = torch.arange(len(groups)).repeat_interleave(torch.tensor(rows)).to(self._device)
         self._whole: Columns = {}
         self._chunks: list[tuple[Parameter, Columns, dict[str, Tensor]]] = [(w, {}, {}) for w in chunks]
         self._rates: list[float] = []
@@ -119,13 +124,13 @@ class VectorOptimizer(Optimizer):
             self._share_out(f"{name} is on", torch.tensor(values, dtype=torch.float64) != 0)
 
     def _share_out(self, name: str, numbers: Tensor) -> None:
-        column = numbers.unsqueeze(1)
+        column = numbers.to(self._device).unsqueeze(1)
         if self._shared:
-            column = column.repeat_interleave(self._rows, 0)
+            column = column.index_select(0, self._groups)
         if name in self._whole:
             self._whole[name].copy_(column)
             return
-        column = self._whole[name] = column.to(self._device)
+        column = self._whole[name] = column
         parts = column.split([len(w) for w, _, _ in self._chunks])
         for (_, columns, _), part in zip(self._chunks, parts, strict=True):
             columns[name] = part
@@ -254,6 +259,9 @@ class VectorAdam(VectorOptimizer):
         super().read_options()
         self._steps = 0.0
         self._betas: list[tuple[float, float]] = [group["betas"] for group in self.param_groups]
+        if not self.exact:
+            self._time = torch.zeros((), dtype=torch.float64, device=self._device)
+            self._powers = torch.tensor(self._betas, dtype=torch.float64).to(self._device)
         self.set_column("1 - beta1", [1 - beta1 for beta1, _ in self._betas])
         self.set_column("beta2", [beta2 for _, beta2 in self._betas])
         self.set_column("1 - beta2", [1 - beta2 for _, beta2 in self._betas])
@@ -262,8 +270,13 @@ class VectorAdam(VectorOptimizer):
     def read_rates(self, rates: Sequence[float]) -> None:
         decays = self.options("weight_decay")
         self.set_column("1 - lr decay", [1 - lr * decay for lr, decay in zip(rates, decays, strict=True)])
+        if not self.exact:
+            self._device_rates = torch.tensor(rates, dtype=torch.float64).to(self._device)
 
     def prepare(self, rates: Sequence[float]) -> None:
+        if not self.exact:
+            self._prepare_on_device()
+            return
         self._steps += 1
         corrections = {
             b: (1 - b[0] ** self._steps, (1 - b[1] ** self._steps) ** 0.5) for b in set(self._betas)
@@ -271,6 +284,13 @@ class VectorAdam(VectorOptimizer):
         pairs = [corrections[betas] for betas in self._betas]
         self.set_column("-step", [-(lr / first) for lr, (first, _) in zip(rates, pairs, strict=True)])
         self.set_column("root", [root for _, root in pairs])
+
+    def _prepare_on_device(self) -> None:
+        """Compute the same columns from a count of steps that lies there."""
+        self._time.add_(1)
+        first, second = (1 - self._powers**self._time).unbind(1)
+        self._share_out("-step", -(self._device_rates / first).to(self._kind))
+        self._share_out("root", second.sqrt().to(self._kind))
 
     def move(self, w: Tensor, g: Tensor, columns: Columns, state: dict[str, Tensor]) -> None:
         if not self.param_groups[0]["decoupled_weight_decay"]:

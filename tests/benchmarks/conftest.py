@@ -147,9 +147,9 @@ def worker_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[
             "import os, signal, sys",
             "from recipebench.benchmarks import training, worker",
             "original = training.train",
-            "def train(cells, data_dir, progress):",
+            "def train(cells, data_dir, progress, **options):",
             *(f"    {line}" for line in body.splitlines()),
-            "    return original(cells, data_dir, progress)",
+            "    return original(cells, data_dir, progress, **options)",
             "training.train = train",
             "worker.main()",
         ]

@@ -288,6 +288,33 @@ def test_out_of_memory_is_called_so(worker_script: Script) -> None:
     assert failed.reason == "out of memory"
 
 
+def test_a_pack_that_runs_out_of_memory_is_halved_until_it_fits(worker_script: Script) -> None:
+    worker_script(
+        "import torch\n"
+        "if len(cells) > 2: raise torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate 2 GiB.')"
+    )
+
+    events = run([Pack(cells(5))])
+
+    assert ends(events) == {cell.id: "done" for cell in cells(5)}
+    assert {event.reason for event in events if event.kind == "retried"} == {"out of memory"}
+    assert sorted(len(event.pack.cells) for event in events if event.kind == "retried") == [3, 5]
+
+
+def test_an_error_that_a_device_does_not_recover_from_ends_the_worker(worker_script: Script) -> None:
+    worker_script(
+        "import torch\n"
+        "if len(cells) > 1: raise torch.AcceleratorError('CUDA error: an illegal memory access')"
+    )
+
+    events = run([Pack(cells(2))])
+
+    assert ends(events) == {cell.id: "done" for cell in cells(2)}
+    retried = [event.reason for event in events if event.kind == "retried"]
+    assert len(retried) == 2  # once more whole, by a new worker, then halved
+    assert all("AcceleratorError: CUDA error: an illegal memory access" in reason for reason in retried)
+
+
 def test_leaving_early_ends_the_workers(
     quick_worker: Script, children: Callable[[int], set[int]], alive: Callable[[int], bool]
 ) -> None:

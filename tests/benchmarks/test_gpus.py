@@ -98,3 +98,39 @@ def test_without_ray_its_executor_says_what_to_install(monkeypatch: pytest.Monke
 
     with pytest.raises(RequestError, match=r"--executor ray needs Ray: pip install 'recipebench\[ray\]'\."):
         runner.executor_for([], Options(executor="ray"), False)
+
+
+@pytest.mark.parametrize(
+    ("variable", "free", "expected"),
+    [(None, [], None), (None, [30, 20], 20), ("0", [30, 20], 30), ("GPU-4f", [30, 20], 20)],
+)
+def test_free_memory_is_the_least_of_those_that_are_used(
+    variable: str | None, free: list[int], expected: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    monkeypatch.setattr(gpus, "gpu_names", lambda: ("an H100",) * len(free))
+    monkeypatch.setattr(gpus, "gpu_free_bytes", lambda: free)
+
+    assert gpus.free_memory() == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "workers", "memory"),
+    [
+        (Options(), 2, 80e9),
+        (Options(gpus_per_pack=0.25), 8, 20e9),
+        (Options(workers=3), 3, 40e9),
+        (Options(executor="ray"), Options().processes, None),
+    ],
+)
+def test_workers_that_share_a_gpu_share_its_memory(
+    options: Options, workers: int, memory: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpus, "visible", lambda: ("0", "1"))
+    monkeypatch.setattr(gpus, "free_memory", lambda: 80e9)
+    on_cpu, *cells = list(expand(load_suite("quick")))[:3]
+
+    assert runner._places([replace(cell, device="gpu") for cell in cells], options) == (workers, memory)
+    assert runner._places([on_cpu], options) == (options.processes, None)

@@ -79,6 +79,12 @@ def pack_of(cells: Sequence[Cell]) -> tuple[PackedModule, PackBatches]:
     return module, PackBatches(list(sources.values()), [list(sources).index(c.seed) for c in cells])
 
 
+def train_epoch(module: PackedModule, batches: PackBatches, epoch: int) -> None:
+    batches.set_epoch(epoch)
+    for block in batches:
+        module.training_step(block, 0)
+
+
 def cells_of(name: str) -> list[Cell]:
     given = {"model": [{"mlp": {"hidden": [7]}}], "optimizer": ["sgd", "adam"], **RECIPES[name]}
     suite: dict[str, Any] = {"name": name, "data": given.pop("data", ["digits"]), "seeds": 2}
@@ -89,7 +95,8 @@ def cells_of(name: str) -> list[Cell]:
 @pytest.mark.parametrize("name", RECIPES)
 def test_an_epoch_of_a_pack_reads_nothing_from_its_device(name: str) -> None:
     module, batches = pack_of(cells_of(name))
-    batches.set_epoch(0)
+    train_epoch(module, batches, 0)  # rates go to the device once
+    batches.set_epoch(1)
     steps = 0
 
     with Transfers() as transfers:
@@ -104,14 +111,22 @@ def test_an_epoch_of_a_pack_reads_nothing_from_its_device(name: str) -> None:
     assert len(transfers.found) <= order_and_draws, transfers.found
 
 
-def test_rates_of_their_own_send_some_columns_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stands in the way of an epoch that a graphics processor runs without waiting for this machine."""
-    monkeypatch.setitem(RECIPES, "rates", {"optimizer": [{"adam": {"lr": lr}} for lr in (0.1, 0.2)]})
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "momentum", "rmsprop"])
+def test_rates_of_their_own_are_sent_when_they_change(
+    optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in every step: what depends on the number of the step is computed where that number lies."""
+    monkeypatch.setitem(RECIPES, "rates", {"optimizer": [{optimizer: {"lr": lr}} for lr in (0.1, 0.2)]})
     module, batches = pack_of(cells_of("rates"))
-    (block,) = batches
+    train_epoch(module, batches, 0)
 
-    with Transfers() as transfers:
-        module.training_step(block, 0)
+    with Transfers() as same:
+        train_epoch(module, batches, 1)
+    for group in module._slices[0].optimizer.param_groups:
+        group["lr"] *= 0.5
+    with Transfers() as changed:
+        train_epoch(module, batches, 2)
 
-    copies = [name for name in transfers.found if "copy" in name]
-    assert len(copies) == 2 * 4 + 1  # the corrected rate and the root of a step; the whole column at first
+    orders = len(batches.data)
+    assert len(same.found) == orders
+    assert orders < len(changed.found) <= orders + 3
