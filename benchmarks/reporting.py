@@ -21,7 +21,7 @@ from recipebench.datamodules.catalog import facts_of, split_sizes
 from recipebench.levels import Choice, Tuned
 from recipebench.lightning_modules.catalog import OPTIMIZERS
 from recipebench.reports import SuiteInfo
-from recipebench.reports.language import gettext, parts, say, writing
+from recipebench.reports.language import gettext, parts, say, shipped, writing
 from recipebench.reports.own_levels import sentences
 from recipebench.reports.speed import FOLDER, newest
 from recipebench.reports.suite_info import Endpoint, Range, Space, Targets, Tuning
@@ -85,7 +85,7 @@ def describe(suite: Suite, plan: Agenda, command: str) -> SuiteInfo:
     names = list(dict.fromkeys(cell.data.name for cell in cells))
     return SuiteInfo(
         name=suite.name,
-        description=suite.description,
+        description=shipped(suite.description),
         endpoints={name: endpoint_of(suite.endpoint_for(name), name) for name in names},
         factors={factor: known for factor, known in levels.items() if factor != "data"},
         seeds=tuple(dict.fromkeys(row.cell.seed for row in plan.planned if row.role == "report")),

@@ -102,6 +102,14 @@ def ngettext(one: str, several: str, count: int) -> str:
     return _catalog(_current.get()).ngettext(one, several, count)
 
 
+def shipped(text: str) -> str:
+    """Return a text that may be one of ours: what the catalog has is translated, a person's own stays."""
+    try:
+        return gettext(text) if text else text
+    except LookupError:
+        return text
+
+
 def say(message: str, **values: object) -> str:
     """Return a message in the language that is written, with values in its named places.
 

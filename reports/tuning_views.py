@@ -11,7 +11,7 @@ import pandas as pd
 from recipebench.reports import wording
 from recipebench.reports.contents import Contents
 from recipebench.reports.frames import data_name, endpoint
-from recipebench.reports.language import gettext, listed, ngettext, parts, say, together
+from recipebench.reports.language import N_, gettext, listed, ngettext, parts, say, together
 from recipebench.reports.searches import FALLBACK, REPORTED, SEARCHED, Searches
 from recipebench.reports.suite_info import Endpoint, Targets, Tuning
 from recipebench.reports.views import (
@@ -28,8 +28,8 @@ from recipebench.reports.views import (
 )
 from recipebench.reports.wording import count, count_of, factor_name, interval, number, word
 
-TANG = "Tang et al., ACL 2020"
-CROWDED = "Sivaprasad et al., ICML 2020"
+TANG = N_("Tang et al., ACL 2020")
+CROWDED = N_("Sivaprasad et al., ICML 2020")
 MOST_NAMED = 6
 """The most optima at an edge that a sentence names."""
 
@@ -135,7 +135,7 @@ def chosen(contents: Contents) -> View:
 
 
 def _source(paper: str) -> str:
-    return say("Source: {paper}; from the records.", paper=paper)
+    return say("Source: {paper}; from the records.", paper=gettext(paper))
 
 
 def sensitivity(contents: Contents) -> View:
@@ -190,7 +190,7 @@ def budget_caption(contents: Contents) -> str:
         "Expected best validation score when k of the trials are tried in random order: the mean of the best "
         "over all subsets of k, without bias ({source}); per search, then averaged over the searches of a "
         "level. It is the score by which trials are chosen, so it is optimistic.",
-        source=TANG,
+        source=gettext(TANG),
     )
     return together([told, order if how.rounds > 1 else ""])
 
