@@ -118,9 +118,7 @@ def run_and_report(request: RunRequest, console: Console) -> Results:
         with ProgressView(plan, console) as view:
             results = runner.run(plan, store, options, followed.watch(view))
         console.print(closing_line(results.counts))
-        page = write_report(
-            suite, plan.agenda, results, store, out, command, language=request.language
-        )
+        page = write_report(suite, plan.agenda, results, store, out, command, language=request.language)
         console.print(f"Report: {page}", markup=False)
         followed.close(agenda(suite, store).cells, results, out, command)
     return results

@@ -146,7 +146,11 @@ def written(catalog: Catalog) -> tuple[bytes, bytes]:
     """Return a catalog as people edit it and as it is read; without a clock."""
     po, mo = io.BytesIO(), io.BytesIO()
     write_po(po, catalog, width=110, sort_by_file=True, omit_header=False, include_lineno=False)
-    text = re.sub(rb'"(POT-Creation|PO-Revision)-Date:.*\n|"(Last-Translator|Language-Team|Report-).*\n', b"", po.getvalue())
+    text = re.sub(
+        rb'"(POT-Creation|PO-Revision)-Date:.*\n|"(Last-Translator|Language-Team|Report-).*\n',
+        b"",
+        po.getvalue(),
+    )
     write_mo(mo, read_po(io.BytesIO(text), locale=catalog.locale))
     return text, mo.getvalue()
 
@@ -164,7 +168,9 @@ def cut(source: Path) -> None:
 
     with TTCollection(source) as collection:
         font = next(font for font in collection if font["name"].getDebugName(4) == FACE)
-        options = Options(hinting=False, layout_features=[], notdef_outline=True, name_IDs=[0, 1, 2, 3, 4, 5, 6, 13, 14])
+        options = Options(
+            hinting=False, layout_features=[], notdef_outline=True, name_IDs=[0, 1, 2, 3, 4, 5, 6, 13, 14]
+        )
         subsetter = Subsetter(options)
         subsetter.populate(text=characters())
         subsetter.subset(font)
@@ -196,7 +202,9 @@ def stale() -> list[str]:
 def main() -> None:
     """Renew or check."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where something is stale")
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; exit 1 where something is stale"
+    )
     parser.add_argument("--font", type=Path, metavar="FILE", help="cut the bundled font from this collection")
     options = parser.parse_args()
     if options.check:

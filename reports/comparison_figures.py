@@ -11,8 +11,8 @@ from recipebench.reports.charts import Spec, titled
 from recipebench.reports.contents import Contents
 from recipebench.reports.frames import endpoint
 from recipebench.reports.language import gettext, say, together
-from recipebench.reports.tuning_figures import Drawn
 from recipebench.reports.suite_info import Endpoint
+from recipebench.reports.tuning_figures import Drawn
 from recipebench.reports.views import factor_heading
 
 PROFILE_HEIGHT = 260

@@ -29,8 +29,8 @@ def exploratory() -> str:
 
 def _block_interval() -> str:
     return gettext(
-        "95\N{NO-BREAK SPACE}% t interval over the (data set, seed) blocks (Student 1908, quantiles by SciPy), "
-        "not adjusted for their number"
+        "95\N{NO-BREAK SPACE}% t interval over the (data set, seed) blocks (Student 1908, quantiles by "
+        "SciPy), not adjusted for their number"
     )
 
 
@@ -58,11 +58,11 @@ def effects(contents: Contents, label: str) -> View:
 def effects_caption(label: str, goal: Endpoint) -> str:
     """Say what paired effects are, with n, method and source."""
     told = say(
-        "{data}: level \N{MINUS SIGN} reference, the first declared level, in the mean {endpoint}; {better}. Pairs "
-        "are cells of one seed with the same levels of all other factors; they are averaged inside each block, "
-        "then over n blocks. {interval}. P(better): share of blocks in which the level is the better one, ties "
-        "by half (McGraw and Wong 1992). p: of no difference, adjusted over all rows of all data sets "
-        "(Benjamini and Hochberg 1995).",
+        "{data}: level \N{MINUS SIGN} reference, the first declared level, in the mean {endpoint}; "
+        "{better}. Pairs are cells of one seed with the same levels of all other factors; they are averaged "
+        "inside each block, then over n blocks. {interval}. P(better): share of blocks in which the level "
+        "is the better one, ties by half (McGraw and Wong 1992). p: of no difference, adjusted over all "
+        "rows of all data sets (Benjamini and Hochberg 1995).",
         data=label,
         endpoint=wording.endpoint_name(goal),
         better=wording.better(goal),
@@ -128,8 +128,8 @@ def ranks_caption() -> str:
 def ranking_caption(found: Ranking) -> str:
     """Say of one diagram how many blocks it is of."""
     told = say(
-        "n = {blocks} of {sets}. Levels under one bar lie closer together than the critical difference (Nemenyi "
-        "at .05; Demšar 2006).",
+        "n = {blocks} of {sets}. Levels under one bar lie closer together than the critical difference "
+        "(Nemenyi at .05; Demšar 2006).",
         blocks=count_of(found.blocks, "block"),
         sets=count_of(len(found.data), "data set"),
     )
@@ -207,9 +207,7 @@ def share_of_pair(contents: Contents, label: str, pair: tuple[str, str]) -> str:
     here = found[(found["data"] == label) & (found["term"] == " × ".join(pair))]
     if here.empty:
         return ""
-    return say(
-        "interaction: ω² = {share} of the variance", share=share(float(here["omega2"].iloc[0]))
-    )
+    return say("interaction: ω² = {share} of the variance", share=share(float(here["omega2"].iloc[0])))
 
 
 def profiles(contents: Contents) -> View:

@@ -1,8 +1,8 @@
 """The bundled Chinese font: what page and figures need to show Chinese where no such font is installed.
 
 `fonts/` holds the glyphs of every character of the catalogs and no Latin ones, so that nothing but Chinese
-is ever drawn with it; `docs/translate.py` renews it. The page brings the font along. A figure brings the glyphs
-that it shows: as a font and not as outlines, so that its text can be searched, selected and edited.
+is ever drawn with it; `docs/translate.py` renews it. The page brings the font along. A figure brings the
+glyphs that it shows: as a font and not as outlines, so that its text can be searched, selected and edited.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def families(latin: str) -> str:
 
 def face() -> str:
     """Return a style that brings the whole font along, and the fonts of the page."""
-    return _rule(FILE.read_bytes()) + f'\n:root {{ --han: {families("sans-serif")}; }}\n'
+    return _rule(FILE.read_bytes()) + f"\n:root {{ --han: {families('sans-serif')}; }}\n"
 
 
 def with_face(drawing: str) -> str:

@@ -193,7 +193,9 @@ def _runner_up(row: pd.Series[Any], recipe: list[str], suite: SuiteInfo) -> str:
     if not pd.isna(low):
         ends = wording.interval(low, high, goal.measure)
         told = say(
-            "{difference} (95\N{NO-BREAK SPACE}% interval over seeds {interval})", difference=told, interval=ends
+            "{difference} (95\N{NO-BREAK SPACE}% interval over seeds {interval})",
+            difference=told,
+            interval=ends,
         )
     return say(
         "Its lead over the runner-up, {recipe}, is {difference}; that lead was put to no registered test.",
@@ -217,8 +219,8 @@ def what_was_run(counts: pd.DataFrame, suite: SuiteInfo, searches: Searches | No
     if searches is None or suite.tuning is None:
         return say("{runs} (cells) planned on {sets} with {seeds}: {ended}.", **told)
     return say(
-        "{runs} (cells) planned on {sets} with {seeds}, {cells} of them trials of {searches} on {tuning_seeds} of "
-        "their own: {ended}.",
+        "{runs} (cells) planned on {sets} with {seeds}, {cells} of them trials of {searches} on "
+        "{tuning_seeds} of their own: {ended}.",
         **told,
         cells=wording.count(int((searches.trials["n"] + searches.trials["gaps"]).sum())),
         searches=wording.count_of(searches.trials["search"].nunique(), "search", "searches"),
@@ -252,8 +254,8 @@ def best_recipe(
     }
     if row["fresh"]:
         return say(
-            "On {data} validation chooses {recipe}: its {endpoint} is {mean} ({interval}), on seeds that chose "
-            "nothing.",
+            "On {data} validation chooses {recipe}: its {endpoint} is {mean} ({interval}), on seeds that "
+            "chose nothing.",
             **values,
         )
     return say(
@@ -269,8 +271,8 @@ def widest_factor(row: pd.Series[Any], suite: SuiteInfo, plain: Set[str] | None 
     values = {"factor": factor_name(row["factor"]), "apart": apart}
     if row["factor"] == "optimizer" and _is_plain({row["lowest"], row["highest"]}, suite, plain):
         return say(
-            "Averaged over all else, the levels of {factor} lie furthest apart there: {apart}, which describes "
-            "the optimizers and their {rates} together.",
+            "Averaged over all else, the levels of {factor} lie furthest apart there: {apart}, which "
+            "describes the optimizers and their {rates} together.",
             **values,
             rates=suite.rates if suite.tuning is None else _mixed_rates(suite),
         )

@@ -145,6 +145,16 @@ def listed(names: Iterable[str]) -> str:
     return gettext(", ").join(names)
 
 
+def comma(first: str, second: str) -> str:
+    """Put two parts of a sentence after one another.
+
+    Example:
+        >>> comma("a", "b")
+        'a, b'
+    """
+    return say("{first}, {second}", first=first, second=second)
+
+
 def parts(names: Iterable[str]) -> str:
     """Put parts of a sentence after one another; empty ones are left out.
 

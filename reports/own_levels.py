@@ -75,9 +75,7 @@ def _of_level(found: tuple[str, str, str, str], count: int, total: int, packing:
             "itself too, for a comparison of the bits."
         )
     else:
-        how = gettext(
-            "It is not declared element-wise: each member of a pack has parameters of its own."
-        )
+        how = gettext("It is not declared element-wise: each member of a pack has parameters of its own.")
     return together([said, how])
 
 

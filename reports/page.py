@@ -173,9 +173,7 @@ def _sections(contents: Contents) -> dict[str, Any]:
         "suite": suite,
         "headline": contents.headline,
         "fixed": listed(f"{wording.factor_name(factor)} {level}" for factor, level in contents.fixed),
-        "totals": [
-            (name, wording.word(name), wording.count(total[name])) for name in ("planned", *STATUSES)
-        ],
+        "totals": [(name, wording.word(name), wording.count(total[name])) for name in ("planned", *STATUSES)],
         "seeds": listed(map(str, suite.seeds)),
         "rates": suite.rates,
         "default_rates": suite.rates_default,
@@ -212,9 +210,9 @@ def _sections(contents: Contents) -> dict[str, Any]:
                 if len(drawn[0]) == drawn[1]
                 else say("{some} of {all} epochs are drawn.", some=len(drawn[0]), all=drawn[1]),
                 gettext(
-                    "Only cells that ended ok are drawn, averaged inside each seed over the other factors, then "
-                    "over the seeds. A cell that stopped early keeps its last values. Bands are cut at the frame. "
-                    "Epoch 0, untrained, is in history.parquet."
+                    "Only cells that ended ok are drawn, averaged inside each seed over the other factors, "
+                    "then over the seeds. A cell that stopped early keeps its last values. Bands are cut at "
+                    "the frame. Epoch 0, untrained, is in history.parquet."
                 ),
             ]
         ),
@@ -299,10 +297,11 @@ def _pair_caption(label: str, contents: Contents) -> str:
     seeds = wording.count_range(*_seed_range(contents, label))
     name = wording.endpoint_name(goal)
     return say(
-        "Mean of the {endpoint}; {better}, darker is better. Averaged inside each seed over the other factors, "
-        "then over n = {seeds} seeds; pointing shows the {interval}. Interaction: mean \N{MINUS SIGN} row's mean "
-        "\N{MINUS SIGN} column's mean + mean of all, blue where better than the sum of the two, brown where "
-        "worse; ω² (Hays 1994) is its share of the variance where the crossing is balanced. Exploratory.",
+        "Mean of the {endpoint}; {better}, darker is better. Averaged inside each seed over the other "
+        "factors, then over n = {seeds} seeds; pointing shows the {interval}. Interaction: mean "
+        "\N{MINUS SIGN} row's mean \N{MINUS SIGN} column's mean + mean of all, blue where better than the "
+        "sum of the two, brown where worse; ω² (Hays 1994) is its share of the variance where the crossing "
+        "is balanced. Exploratory.",
         endpoint=say("{endpoint}, %", endpoint=name) if wording.is_share(goal.measure) else name,
         better=wording.better(goal),
         seeds=seeds,
@@ -347,7 +346,8 @@ def _measure_names(contents: Contents) -> list[tuple[int, str, str]]:
     known = [dict.fromkeys(m[min(i, len(m) - 1)] for m in lists) for i in range(longest)]
     told = [dict.fromkeys(map(wording.measure_name, each)) for each in known]
     return [
-        (i, " / ".join(each), " / ".join(names)) for i, (each, names) in enumerate(zip(known, told, strict=True))
+        (i, " / ".join(each), " / ".join(names))
+        for i, (each, names) in enumerate(zip(known, told, strict=True))
     ]
 
 

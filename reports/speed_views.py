@@ -95,8 +95,8 @@ def where(run: SpeedRun) -> str:
         place = gettext(" and ").join([place, str(facts["gpu"])])
     threads = facts.get("threads")
     return say(
-        "Measured on {place}, {os}, Python {python}, torch {torch}, {threads}, saved {time} UTC. Times hold for "
-        "this machine alone; what is compared are ratios inside this run.",
+        "Measured on {place}, {os}, Python {python}, torch {torch}, {threads}, saved {time} UTC. Times hold "
+        "for this machine alone; what is compared are ratios inside this run.",
         place=place,
         os=facts.get("os"),
         python=facts.get("python"),
@@ -111,9 +111,9 @@ def _clock(run: SpeedRun) -> Iterator[str]:
     shares = run.passes.loc[run.passes["device"] == "cpu", "occupied"]
     if len(shares):
         yield say(
-            "On the processor the clock is that of the process, which stands still while others have the core. The "
-            "process had it for {share} of the time (median over cases and passes); with less than all, caches "
-            "are disturbed, and ratios with them.",
+            "On the processor the clock is that of the process, which stands still while others have the "
+            "core. The process had it for {share} of the time (median over cases and passes); with less "
+            "than all, caches are disturbed, and ratios with them.",
             share=f"{100 * min(1.0, shares.median()):.0f}\N{NO-BREAK SPACE}%",
         )
 
@@ -123,8 +123,9 @@ def _exactness(ratios: pd.DataFrame) -> Iterator[str]:
     controls, most = speed.noise(ratios)
     if controls:
         yield say(
-            "{controls}, forward and backward passes that do not depend on the level, came out up to {apart} apart "
-            "from the same computation of the baseline: smaller differences in these tables say nothing.",
+            "{controls}, forward and backward passes that do not depend on the level, came out up to "
+            "{apart} apart from the same computation of the baseline: smaller differences in these tables "
+            "say nothing.",
             controls=count_of(controls, "control"),
             apart=f"{100 * (most - 1):.1f}\N{NO-BREAK SPACE}%",
         )
@@ -159,15 +160,15 @@ def _caption(factor: str, ratios: pd.DataFrame, main: str) -> str:
     }
     if (ratios["members"] > 1).any():
         return say(
-            "Time for one cell over that of {bases}, in the same pass and on the same device; lower is faster. "
-            "Medians over n = {passes} passes of the medians of their rounds, with the {interval}. Drawn: {phase}. "
-            "The last column is the time itself for one cell, on this machine.",
+            "Time for one cell over that of {bases}, in the same pass and on the same device; lower is "
+            "faster. Medians over n = {passes} passes of the medians of their rounds, with the {interval}. "
+            "Drawn: {phase}. The last column is the time itself for one cell, on this machine.",
             **values,
         )
     return say(
-        "Time over that of {bases}, in the same pass and on the same device; lower is faster. Medians over n = "
-        "{passes} passes of the medians of their rounds, with the {interval}. Drawn: {phase}. The last column is "
-        "the time itself, on this machine.",
+        "Time over that of {bases}, in the same pass and on the same device; lower is faster. Medians over "
+        "n = {passes} passes of the medians of their rounds, with the {interval}. Drawn: {phase}. The last "
+        "column is the time itself, on this machine.",
         **values,
     )
 
@@ -205,8 +206,9 @@ def _devices(ratios: pd.DataFrame) -> View:
     return View(
         name="speed-devices",
         caption=say(
-            "Time by the clock on the wall over that of the same case on the processor of this machine, in the same "
-            "pass, every call synchronized; lower is faster. Medians over n = {passes} passes, with the {interval}.",
+            "Time by the clock on the wall over that of the same case on the processor of this machine, in "
+            "the same pass, every call synchronized; lower is faster. Medians over n = {passes} passes, "
+            "with the {interval}.",
             passes=passes,
             interval=gettext(WITHIN),
         ),

@@ -46,8 +46,8 @@ def against_default(contents: Contents) -> list[Drawn]:
         chart = tuning_charts.against_default(names, goal, frame)
         spec = charts.finish(chart, rows, width="container", height=tuning_charts.ROW_HEIGHT * len(names))
         caption = say(
-            "Mean at the default and tuned, n = {seeds}, the same pairs of cells in both; line: {interval}, cut "
-            "at the frame; {better}.",
+            "Mean at the default and tuned, n = {seeds}, the same pairs of cells in both; line: {interval}, "
+            "cut at the frame; {better}.",
             seeds=wording.range_of(*_ends(here["n"]), "seed"),
             interval=mean_interval(),
             better=wording.better(goal),
@@ -75,9 +75,7 @@ def sensitivity(contents: Contents) -> list[Drawn]:
             spec = charts.told_apart(charts.finish(chart, rows, width="container", height=HEIGHT))
             file = f"sensitivity-{wording.slug(label)}-{wording.slug(name)}"
             caption = _sensitivity_caption(part, len(how.seeds), wording.endpoint_name(goal))
-            drawn.append(
-                Drawn(f"sensitivity-{position}-{rank}", file, titled(label, name), caption, spec)
-            )
+            drawn.append(Drawn(f"sensitivity-{position}-{rank}", file, titled(label, name), caption, spec))
     return drawn
 
 
@@ -174,8 +172,8 @@ def _sensitivity_caption(part: pd.DataFrame, seeds: int, name: str) -> str:
         searches = wording.range_of(*_ends(lines["searches"]), "search", "searches")
         told = say("{score}, mean over n = {seeds} and {searches} a level.", **values, searches=searches)
     single = say(
-        "Points without a line are single trials, of searches of several hyper-parameters or of values that not "
-        "every search of the level tried, at most {most} a level.",
+        "Points without a line are single trials, of searches of several hyper-parameters or of values that "
+        "not every search of the level tried, at most {most} a level.",
         most=tuning_charts.MOST_POINTS,
     )
     cross = gettext("A cross marks a value at which a trial diverged; diverged trials count at chance level.")

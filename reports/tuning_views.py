@@ -85,9 +85,9 @@ def against_default(contents: Contents, label: str) -> View:
         groups.append(Group(factor_name(str(factor)), [_against_row(r, goal) for _, r in part.iterrows()]))
     caption = say(
         "{data}: mean {endpoint} of each level at its default (as the suite gives it, not tuned) and tuned, "
-        "{better}. Pairs are cells of one seed with the same levels of all other factors; averaged inside each "
-        "seed first, then mean and {interval}, n seeds. The difference is tuned \N{MINUS SIGN} default, pair by "
-        "pair; reporting seeds only.",
+        "{better}. Pairs are cells of one seed with the same levels of all other factors; averaged inside "
+        "each seed first, then mean and {interval}, n seeds. The difference is tuned \N{MINUS SIGN} "
+        "default, pair by pair; reporting seeds only.",
         data=label,
         endpoint=endpoint_in_unit(goal),
         better=wording.better(goal),
@@ -110,7 +110,10 @@ def chosen(contents: Contents) -> View:
         measure = criterion(contents, str(r["data"])).measure
         texts = [str(r["data"]), *(str(r[f]) for f in recipe), str(r["hyper_parameter"])]
         cells = [
-            (gettext("not finished") if math.isnan(r["value"]) else f"{r['value']:.4g}", sortable(r["value"])),
+            (
+                gettext("not finished") if math.isnan(r["value"]) else f"{r['value']:.4g}",
+                sortable(r["value"]),
+            ),
             (wording.with_unit(r["score"], measure), sortable(r["score"])),
             (word(str(r["edge"])), None),
             (_width(r), sortable(r["width"])),
@@ -119,10 +122,10 @@ def chosen(contents: Contents) -> View:
         ]
         rows.append(_row(texts, cells))
     told = say(
-        "What validation chose; score: mean over n = {seeds} of the validation metric. Edge: the end at which no "
-        "value beyond the chosen one was tried. Near-optimum: how much of the range scores within the tolerance "
-        "of the best, linear between trials ({open}: it reaches an end of the range), of searches of one "
-        "hyper-parameter; {tolerance}",
+        "What validation chose; score: mean over n = {seeds} of the validation metric. Edge: the end at "
+        "which no value beyond the chosen one was tried. Near-optimum: how much of the range scores within "
+        "the tolerance of the best, linear between trials ({open}: it reaches an end of the range), of "
+        "searches of one hyper-parameter; {tolerance}",
         seeds=count_of(len(how.seeds), "tuning seed"),
         open=_OPEN.strip(),
         tolerance=_tolerance(contents),
@@ -264,9 +267,10 @@ def time_to_target(contents: Contents) -> View:
             gettext("Epochs until the validation metric reaches the target."),
             target_rule(contents, targets),
             gettext(
-                "n = cells that ended ok or diverged. Median: the first epoch by which at least half of them had "
-                "reached it; a cell that did not, or diverged, is a miss, and its time is beyond the last "
-                "planned epoch. All misses are censored there, so the median needs no estimate of survival."
+                "n = cells that ended ok or diverged. Median: the first epoch by which at least half of "
+                "them had reached it; a cell that did not, or diverged, is a miss, and its time is beyond "
+                "the last planned epoch. All misses are censored there, so the median needs no estimate of "
+                "survival."
             ),
             _unequal(found),
             gettext("From records and history."),
@@ -281,8 +285,8 @@ def target_rule(contents: Contents, targets: Targets) -> str:
     rule = ""
     if targets.share is not None:
         rule = say(
-            "Target by the declared rule chance + {share} (best \N{MINUS SIGN} chance), best being the best mean "
-            "validation score of a recipe over the reporting seeds.",
+            "Target by the declared rule chance + {share} (best \N{MINUS SIGN} chance), best being the best "
+            "mean validation score of a recipe over the reporting seeds.",
             share=f"{targets.share:g}",
         )
     fixed = [label for label in contents.data if data_name(label, contents.suite) in targets.values]
@@ -311,12 +315,13 @@ def _what_was_tuned(contents: Contents, how: Tuning, found: Searches) -> str:
     }
     if how.rounds == 1:
         return say(
-            "{searches} on {sets}, each of {trials} ({method}) on {tuning_seeds} ({seeds}). Tuned were {tuned}.",
+            "{searches} on {sets}, each of {trials} ({method}) on {tuning_seeds} ({seeds}). Tuned were "
+            "{tuned}.",
             **values,
         )
     return say(
-        "{searches} on {sets}, each of {trials} ({method}) in {rounds} on {tuning_seeds} ({seeds}). Tuned were "
-        "{tuned}.",
+        "{searches} on {sets}, each of {trials} ({method}) in {rounds} on {tuning_seeds} ({seeds}). Tuned "
+        "were {tuned}.",
         **values,
         rounds=count_of(how.rounds, "round"),
     )
@@ -328,9 +333,9 @@ def _how_it_was_chosen(contents: Contents, how: Tuning) -> str:
         by_name.setdefault(wording.endpoint_name(criterion(contents, label)), []).append(label)
     told = parts(_with_data(name, labels) for name, labels in by_name.items())
     return say(
-        "In each search the trial with the best mean over the tuning seeds was chosen, by the {criteria}. The "
-        "chosen values were then trained on the reporting seeds ({seeds}), none of which is a tuning seed. Test "
-        "data chose nothing.",
+        "In each search the trial with the best mean over the tuning seeds was chosen, by the {criteria}. "
+        "The chosen values were then trained on the reporting seeds ({seeds}), none of which is a tuning "
+        "seed. Test data chose nothing.",
         criteria=told,
         seeds=listed(map(str, contents.suite.seeds)),
     )
@@ -347,7 +352,8 @@ def _unfinished(found: Searches) -> list[str]:
     told = count_of(lacking, "search is", "searches are")
     return [
         say(
-            "{searches} not finished and chose nothing yet; the reported cells that wait for that are missing.",
+            "{searches} not finished and chose nothing yet; the reported cells that wait for that are "
+            "missing.",
             searches=told,
         )
     ]
@@ -364,10 +370,10 @@ def _edges(found: Searches) -> str:
     if len(named) > MOST_NAMED:
         told = say("{optima} and {count} more", optima=told, count=len(named) - MOST_NAMED)
     return ngettext(
-        "{count} of {optima} lies at an edge of what was tried, so that a wider range may hold a better value: "
-        "{named}.",
-        "{count} of {optima} lie at an edge of what was tried, so that a wider range may hold a better value: "
-        "{named}.",
+        "{count} of {optima} lies at an edge of what was tried, so that a wider range may hold a better "
+        "value: {named}.",
+        "{count} of {optima} lie at an edge of what was tried, so that a wider range may hold a better "
+        "value: {named}.",
         len(at),
     ).format(count=f"{len(at):,}", optima=total, named=told)
 
@@ -473,5 +479,3 @@ def _row(texts: Iterable[str], cells: Iterable[tuple[str, float | None]]) -> Row
 
 def _counted(value: Any) -> tuple[str, float | None]:
     return count(value), sortable(value)
-
-

@@ -23,12 +23,13 @@ def verdicts(contents: Contents) -> View:
     count = wording.count_of(len(family), "claim")
     caption = say(
         "The {claims} that the suite registered, one family ({level} intervals, Bonferroni; p by Holm). "
-        "Differences are in smallest effects (on the scale itself where these are 0), positive where the first "
-        "level is better. Supported: the interval lies above 1 (equivalent: inside ±1); refuted: below it "
-        "(outside). n blocks, one a data set and seed, averaged over all other factors first; data sets are "
-        "strata ({source}). Power: to tell a true difference of one smallest effect from none, with the spread "
-        "of this run. Detectable: what would be found, above the smallest effect, in {often} of such runs. "
-        "Seeds: of each data set, with which the difference that was seen would settle the claim.",
+        "Differences are in smallest effects (on the scale itself where these are 0), positive where the "
+        "first level is better. Supported: the interval lies above 1 (equivalent: inside ±1); refuted: "
+        "below it (outside). n blocks, one a data set and seed, averaged over all other factors first; data "
+        "sets are strata ({source}). Power: to tell a true difference of one smallest effect from none, "
+        "with the spread of this run. Detectable: what would be found, above the smallest effect, in "
+        "{often} of such runs. Seeds: of each data set, with which the difference that was seen would "
+        "settle the claim.",
         claims=count,
         level=words.level(family[0]),
         source=SOURCE,
@@ -66,9 +67,7 @@ def agreement(judged: Judged) -> str:
     found = judged.verdict.effects
     if found.data_sets < 2:
         return ""
-    agree = say(
-        "{agreeing} of {sets} data sets agree in sign", agreeing=found.agreeing, sets=found.data_sets
-    )
+    agree = say("{agreeing} of {sets} data sets agree in sign", agreeing=found.agreeing, sets=found.data_sets)
     if math.isnan(found.interaction):
         return agree
     return parts([agree, say("interaction share {share}", share=f"{found.interaction:.2f}")])
@@ -107,13 +106,9 @@ def _left_out(judged: Judged) -> str:
     blocks = judged.verdict.claim.blocks
     told = []
     if blocks.diverged:
-        told.append(
-            say("{pairs} with a diverged cell", pairs=wording.count_of(blocks.diverged, "pair"))
-        )
+        told.append(say("{pairs} with a diverged cell", pairs=wording.count_of(blocks.diverged, "pair")))
     if judged.unpaired:
-        told.append(
-            say("{cells} without a counterpart", cells=wording.count_of(judged.unpaired, "cell"))
-        )
+        told.append(say("{cells} without a counterpart", cells=wording.count_of(judged.unpaired, "cell")))
     return listed(told)
 
 

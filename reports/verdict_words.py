@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from recipebench.reports import wording
 from recipebench.reports.claims import INCONCLUSIVE, REFUTED, SUPPORTED
-from recipebench.reports.language import N_, gettext, listed, ngettext, parts, say, together
+from recipebench.reports.language import N_, comma, gettext, listed, ngettext, parts, say, together
 from recipebench.reports.registered import Judged, OnData
 from recipebench.reports.statistics.inference import MOST_SEEDS, POWER
 
@@ -196,10 +196,11 @@ def ratio(each: OnData) -> str:
 
 def _on(each: OnData) -> str:
     smallest = say("smallest effect {size}", size=wording.difference(each.smallest, each.measure))
+    known = ratio(each)
     better, worse = N_("{data} {size} better ({notes})"), N_("{data} {size} worse ({notes})")
     return say(
         better if each.mean >= 0 else worse,
         data=each.data,
         size=wording.difference(abs(each.mean), each.measure),
-        notes=listed(filter(None, (ratio(each), smallest))),
+        notes=comma(known, smallest) if known else smallest,
     )

@@ -13,7 +13,7 @@ from recipebench.reports import charts, wording
 from recipebench.reports.contents import Contents
 from recipebench.reports.frames import ABSENT, STATUSES, data_name, endpoint
 from recipebench.reports.headline import lead
-from recipebench.reports.language import N_, gettext, listed, say, together
+from recipebench.reports.language import N_, comma, gettext, say, together
 from recipebench.reports.suite_info import Endpoint
 from recipebench.reports.wording import NO_VALUE, count, factor_name, interval, number, word
 
@@ -296,7 +296,9 @@ def first_of(total: int, file: str) -> str:
     """Say that a table shows the first of so many rows, and where all are; nothing where it shows all."""
     if total <= MOST_ROWS:
         return ""
-    return say("The first {shown} of {total}; all in {file}.", shown=f"{MOST_ROWS:,}", total=f"{total:,}", file=file)
+    return say(
+        "The first {shown} of {total}; all in {file}.", shown=f"{MOST_ROWS:,}", total=f"{total:,}", file=file
+    )
 
 
 def _listed_rates(contents: Contents) -> str:
@@ -387,7 +389,7 @@ def data_facts(contents: Contents) -> View:
         name = data_name(label, contents.suite)
         goal = endpoint(label, contents.suite)
         facts = [
-            (gettext("endpoint"), listed([goal.column, wording.better(goal)])),
+            (gettext("endpoint"), comma(goal.column, wording.better(goal))),
             (gettext("chance level"), f"{goal.chance:.4g}"),
         ]
         smallest = contents.suite.smallest_effect.get(name)

@@ -97,9 +97,7 @@ def refresh(
     language: str = "en",
 ) -> Path:
     """Write the report unless a whole one that was made of the same stands there; see `write`."""
-    if stamp.is_current(
-        out, stamp.inputs(records, history, suite, environments, speed, checked(language))
-    ):
+    if stamp.is_current(out, stamp.inputs(records, history, suite, environments, speed, checked(language))):
         return out / "index.html"
     return write(records, history, suite, out, environments, speed, language)
 

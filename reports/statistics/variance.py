@@ -103,8 +103,8 @@ def obstacle(
     full = math.prod(sizes)
     if len(counts) != full or counts.nunique() != 1:
         return say(
-            "expected each of the {all} combinations of {columns} equally often, got {some} of them, {low} to "
-            "{high} times",
+            "expected each of the {all} combinations of {columns} equally often, got {some} of them, {low} "
+            "to {high} times",
             all=f"{full:,}",
             columns=listed(columns),
             some=f"{len(counts):,}",
