@@ -16,6 +16,7 @@ import io
 import re
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -151,7 +152,9 @@ def written(catalog: Catalog) -> tuple[bytes, bytes]:
         b"",
         po.getvalue(),
     )
-    write_mo(mo, read_po(io.BytesIO(text), locale=catalog.locale))
+    compiled = read_po(io.BytesIO(text), locale=catalog.locale)
+    compiled.creation_date = compiled.revision_date = datetime.fromtimestamp(0, UTC)
+    write_mo(mo, compiled)
     return text, mo.getvalue()
 
 
