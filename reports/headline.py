@@ -113,7 +113,7 @@ def mattered_most(shares: pd.DataFrame, rates: str = "tuned") -> str:
     """
     known = shares[shares["omega2"].notna() & ~shares["term"].isin([*_NO_FACTOR, ""])]
     ordered = known.sort_values("omega2", ascending=False, kind="stable")
-    joint = ordered["term"].str.contains("\N{MULTIPLICATION SIGN}", regex=False)
+    joint = ordered["term"].astype(str).str.contains("\N{MULTIPLICATION SIGN}", regex=False)
     single, pairs = ordered[~joint], ordered[joint & (ordered["omega2"] > _WORTH_TELLING)]
     if single.empty or not single["omega2"].iloc[0] > 0:
         return ""

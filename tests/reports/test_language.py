@@ -43,8 +43,9 @@ TITLES = ("The probable error of a mean", "Practical Nonparametric Statistics")
 """What stays English in a Chinese sentence: titles of references."""
 
 CLAIM = "relu > sigmoid"
-NAMES = {"sigmoid", "relu", "xavier", "he", "digits", "synthetic_regression", "sgd", "adam", "mnist", CLAIM}
-PLAIN = {"#", "n", "P", "torch", "ω²", "η²", "k = 1", "k = 2", "k = 4", "k = 8", "k = 9", "small"}
+NAMES = {"sigmoid", "relu", "sgd", "adam", "digits", "synthetic_regression", "mnist"}
+PLAIN = {"#", "n", "P", "p（Holm）", "torch", "SHA-256"}
+LABELS = re.compile(r"k = \d+|\w+ \(tuned \w+\)|\w+：optimizer\.lr")
 """Headings that are symbols or names in every language."""
 
 
@@ -182,7 +183,7 @@ def conftest(card: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def small(conftest: Any) -> Any:
-    factors = {name: conftest.FACTORS[name][:2] for name in ("activation", "initializer")}
+    factors = {"activation": conftest.FACTORS["activation"][:2]}
     factors["optimizer"] = (Choice("sgd", {"lr": 0.1}), Choice("adam", {"lr": 0.001}))
     data = ("digits", "synthetic_regression")
     made = conftest.make(data=data, factors=factors, seeds=5, epochs=3, troubled=False, name="small")
@@ -195,7 +196,7 @@ def small(conftest: Any) -> Any:
         claims=(_claim("greater"), _claim("equivalent"), _claim("greater", "new")),
         targets=Targets(share=0.9, criterion={name: _criterion(name) for name in data}),
     )
-    return made._replace(suite=suite)
+    return made._replace(suite=suite, environments=[{"versions": {"torch": "2.13.0"}, "threads": 1}])
 
 
 @pytest.fixture(scope="module")
@@ -299,12 +300,8 @@ def test_the_page_is_chinese_and_no_english_is_left(which: str, request: pytest.
     assert _left_over(seen.texts) == []
     assert _left_over(_drawn(html)) == []
     assert len(seen.heads) > 60
-    levels = {
-        name for name in seen.heads if re.fullmatch(r"\w+ \((tuned )?[\w, =.]+\)|\w+(: \w+\.\w+)?", name)
-    }
-    plain = {head for head in seen.heads if not _is_chinese(head)} - levels - NAMES - PLAIN
-    assert {head for head in plain if not re.fullmatch(r"\d+\. .*|SHA-256", head)} == set()
-    assert levels <= NAMES | PLAIN | {name for name in levels if "(" in name or ":" in name}
+    plain = {head for head in seen.heads if not _is_chinese(head)} - NAMES - PLAIN
+    assert {head for head in plain if not LABELS.fullmatch(head)} == set()
 
 
 def test_summary_tables_and_figures_are_chinese(folder: Path, tuned: Path) -> None:
@@ -328,7 +325,7 @@ def test_frames_stay_as_they_are(folder: Path, small: Any) -> None:
     verdicts = pd.read_csv(folder / "tables" / "verdicts.csv")
 
     assert set(small.records.columns) == set(records.columns)
-    assert set(means["factor"]) == {"activation", "initializer", "optimizer"}
+    assert set(means["factor"]) == {"activation", "optimizer"}
     assert set(verdicts["verdict"]) <= {"supported", "refuted", "inconclusive"}
     assert {path.name.isascii() for path in folder.rglob("*")} == {True}
 
@@ -389,19 +386,19 @@ def _brief(small: Any, name: str) -> str:
 
 def test_threads_with_different_languages_do_not_mix(small: Any) -> None:
     expected = {name: _brief(small, name) for name in language.LANGUAGES}
-    together, found = threading.Barrier(4), []
+    together, found = threading.Barrier(3), []
 
     def work(name: str) -> None:
         together.wait()
         found.append((name, _brief(small, name)))
 
-    threads = [threading.Thread(target=work, args=(name,)) for name in ("en", "zh", "en", "zh")]
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("en", "zh", "en")]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert sorted(name for name, _ in found) == ["en", "en", "zh", "zh"]
+    assert sorted(name for name, _ in found) == ["en", "en", "zh"]
     assert all(text == expected[name] for name, text in found)
     assert expected["en"].count("## Level means") == expected["zh"].count("## 各水平均值") == 1
 
@@ -503,7 +500,6 @@ def test_a_browser_shows_the_page_without_barrier_or_error(folder: Path) -> None
             "(async () => [...await document.fonts.load('16px \"Recipebench Han SC\"', '均值')]"
             ".map((face) => face.status))()"
         )
-        rows = opened.locator("output").first.text_content()
         opened.get_by_role("button", name="数值：digits 上的配对效应").click()
         heads = opened.locator(".tools th").all_text_contents()
         with opened.expect_download() as waiting:
@@ -517,7 +513,6 @@ def test_a_browser_shows_the_page_without_barrier_or_error(folder: Path) -> None
 
     assert said == []
     assert loaded == ["loaded"]
-    assert re.fullmatch(r"\d+ 行中的 \d+ 行", rows)
     assert heads[:2] == ["水平", "差异"]
     assert name == "paired_effects-digits-activation.svg"
     assert "@font-face" in drawing
