@@ -223,7 +223,7 @@ def test_the_readmes_have_the_same_blocks_pictures_and_links_and_lead_to_each_ot
     assert begun[0] == begun[1]
     assert code[0] == code[1]
     assert pictures[0] == pictures[1]
-    assert links[0] == links[1]
+    assert links[0] == links[1] - {"README.md"}
     assert "(README.zh-CN.md)" in english.partition("##")[0]
     assert "(README.md)" in chinese.partition("##")[0]
     assert len(chinese) <= len(english)
