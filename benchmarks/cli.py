@@ -30,6 +30,7 @@ DeviceOption = Annotated[str | None, typer.Option("--device", help="Device in pl
 PluginOption = Annotated[
     list[Path] | None, typer.Option("--plugin", help="Python file with levels of your own; may be repeated.")
 ]
+LanguageOption = Annotated[str, typer.Option("--language", help="Language of the report: en, zh.")]
 WorkersOption = Annotated[int | None, typer.Option("--workers", help="Worker processes [one a core].")]
 
 
@@ -64,6 +65,7 @@ def run(
     track: Annotated[
         str | None, typer.Option("--track", help="wandb: every cell a run of W&B; off: none [as in SUITE].")
     ] = None,
+    language: LanguageOption = "en",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print cells, packs and an estimate of time; train nothing.")
     ] = False,
@@ -87,6 +89,7 @@ def run(
         gpus_per_pack=gpus_per_pack,
         plugin=tuple(plugin or ()),
         track=track,
+        language=language,
     )
     _finish(lambda: verbs.dry_run(request) if dry_run else verbs.run(request))
 
@@ -102,12 +105,22 @@ def report(
     speed: Annotated[
         Path | None, typer.Option("--speed", help="A saved run of the speed suite [the store's newest].")
     ] = None,
+    language: LanguageOption = "en",
 ) -> None:
     """Write the report of SUITE again, from the store."""
     from recipebench.benchmarks import verbs
 
     _finish(
-        lambda: verbs.report(suite, store, out, seeds=seeds, device=device, plugin=plugin or (), speed=speed)
+        lambda: verbs.report(
+            suite,
+            store,
+            out,
+            seeds=seeds,
+            device=device,
+            plugin=plugin or (),
+            speed=speed,
+            language=language,
+        )
     )
 
 

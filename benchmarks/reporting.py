@@ -21,6 +21,7 @@ from recipebench.datamodules.catalog import facts_of, split_sizes
 from recipebench.levels import Choice, Tuned
 from recipebench.lightning_modules.catalog import OPTIMIZERS
 from recipebench.reports import SuiteInfo
+from recipebench.reports.language import gettext, parts, say, shipped, writing
 from recipebench.reports.own_levels import sentences
 from recipebench.reports.speed import FOLDER, newest
 from recipebench.reports.suite_info import Endpoint, Range, Space, Targets, Tuning
@@ -34,6 +35,7 @@ def write_report(
     out: Path,
     command: str,
     speed: Path | None = None,
+    language: str = "en",
 ) -> Path:
     """Write page, summary, tables, figures and frames of a suite; return the path of the page.
 
@@ -45,16 +47,19 @@ def write_report(
         out: the folder to write to.
         command: what a person types to repeat the run.
         speed: a saved run of the speed suite; None takes the newest that the store has.
+        language: of the report.
 
     Raises:
+        RequestError: the language is not known.
         StoreError: the disk is full or broken, or the folder cannot be written.
     """
     done = results.records.loc[results.records["torch"].notna(), "cell_id"]
-    info = describe(suite, plan, command)
-    info = replace(info, own_levels=tuple(sentences(results.records, packing_of(plan.cells))))
+    with writing(language):
+        info = describe(suite, plan, command)
+        info = replace(info, own_levels=tuple(sentences(results.records, packing_of(plan.cells))))
     environments, saved = store.environments(done), speed or newest(store.path / FOLDER)
     with disk_errors(f"write the report to {out}"):
-        return reports.refresh(results.records, results.history, info, out, environments, saved)
+        return reports.refresh(results.records, results.history, info, out, environments, saved, language)
 
 
 def outlook(suite: Suite, plan: Agenda, store: Store) -> list[str]:
@@ -80,13 +85,13 @@ def describe(suite: Suite, plan: Agenda, command: str) -> SuiteInfo:
     names = list(dict.fromkeys(cell.data.name for cell in cells))
     return SuiteInfo(
         name=suite.name,
-        description=suite.description,
+        description=shipped(suite.description),
         endpoints={name: endpoint_of(suite.endpoint_for(name), name) for name in names},
         factors={factor: known for factor, known in levels.items() if factor != "data"},
         seeds=tuple(dict.fromkeys(row.cell.seed for row in plan.planned if row.role == "report")),
         planned=len(cells),
         rates_default=all(_has_default_rate(choice) for choice in levels["optimizer"]),
-        protocol="; ".join(_protocol(cells, name) for name in names),
+        protocol=parts(_protocol(cells, name) for name in names),
         smallest_effect=dict(suite.smallest_effect),
         reference=dict(suite.reference),
         items=_items(cells),
@@ -153,9 +158,11 @@ def _has_default_rate(optimizer: Choice) -> bool:
 
 def _protocol(cells: Sequence[Cell], data: str) -> str:
     mine = [cell for cell in cells if cell.data.name == data]
-    parts = [f"{_values(mine, 'epochs')} epochs", f"batches of {_values(mine, 'batch_size')}"]
-    parts += [f"validation {_values(mine, 'validation')}", f"{_values(mine, 'inputs')} inputs"]
-    return f"{data}: {', '.join(parts)}"
+    return say(
+        "{data}: {epochs} epochs, batches of {batch_size}, validation {validation}, {inputs} inputs",
+        data=data,
+        **{name: _values(mine, name) for name in ("epochs", "batch_size", "validation", "inputs")},
+    )
 
 
 def _values(cells: Sequence[Cell], name: str) -> str:
@@ -166,9 +173,9 @@ def _facts(data: str, cells: Sequence[Cell]) -> dict[str, object]:
     facts = facts_of(data)
     hashes = sorted({cell.data_sha256 for cell in cells if cell.data.name == data})
     return {
-        "source": facts.source,
-        "citation": facts.citation,
-        "license": facts.license,
-        "samples": facts.train + facts.test,
+        gettext("source"): facts.source,
+        gettext("citation"): facts.citation,
+        gettext("license"): facts.license,
+        gettext("samples"): facts.train + facts.test,
         "SHA-256": ", ".join(hashes),
     }

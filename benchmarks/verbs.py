@@ -44,6 +44,7 @@ from recipebench.datamodules.catalog import DATA
 from recipebench.errors import RequestError, unknown
 from recipebench.levels import Catalog, Level
 from recipebench.lightning_modules.model_catalog import MODELS
+from recipebench.reports.language import checked
 
 LISTS: dict[str, Catalog] = {**RECIPE, "models": MODELS, "data": DATA}
 """What `list` can list, besides suites."""
@@ -71,6 +72,7 @@ class RunRequest:
     gpus_per_pack: float = 1.0
     plugin: tuple[Path, ...] = ()
     track: str | Mapping[str, object] | None = None
+    language: str = "en"
 
     def validated(self) -> Suite:
         """Load the plug-ins; return the suite with the seeds and devices of the request."""
@@ -101,6 +103,7 @@ def run(request: RunRequest) -> int:
 
 def run_and_report(request: RunRequest, console: Console) -> Results:
     """Train what is missing, write the report, return the results."""
+    checked(request.language)
     suite, options = request.validated(), request.options()
     looked_at, out = Store(request.store), request.out or _reports(request.store, suite)
     check_target(out, "--out")
@@ -115,7 +118,7 @@ def run_and_report(request: RunRequest, console: Console) -> Results:
         with ProgressView(plan, console) as view:
             results = runner.run(plan, store, options, followed.watch(view))
         console.print(closing_line(results.counts))
-        page = write_report(suite, plan.agenda, results, store, out, command)
+        page = write_report(suite, plan.agenda, results, store, out, command, language=request.language)
         console.print(f"Report: {page}", markup=False)
         followed.close(agenda(suite, store).cells, results, out, command)
     return results
@@ -314,9 +317,12 @@ def report(
     device: str | None = None,
     plugin: Sequence[Path] = (),
     speed: Path | None = None,
+    language: str = "en",
 ) -> int:
     """Write a suite's report from the store; return the exit code."""
-    page, results = report_of(source, path, out, seeds=seeds, device=device, plugin=plugin, speed=speed)
+    page, results = report_of(
+        source, path, out, seeds=seeds, device=device, plugin=plugin, speed=speed, language=language
+    )
     print(closing_line(results.counts))
     print(f"Report: {page}")
     return 1 if results.counts["failed"] or results.counts["missing"] else 0
@@ -331,8 +337,10 @@ def report_of(
     device: str | None = None,
     plugin: Sequence[Path] = (),
     speed: Path | None = None,
+    language: str = "en",
 ) -> tuple[Path, Results]:
     """Write a suite's report from the store; return its page and the results."""
+    checked(language)
     plug_in(plugin)
     suite = load_suite(source).replaced(seeds=seeds, device=device)
     store = existing_store(path)
@@ -341,7 +349,7 @@ def report_of(
     out = out or _reports(path, suite)
     check_target(out, "--out")
     command = _repeat(source, seeds, device, plugin)
-    return write_report(suite, plan, results, store, out, command, speed), results
+    return write_report(suite, plan, results, store, out, command, speed, language), results
 
 
 def load(

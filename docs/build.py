@@ -35,7 +35,11 @@ from recipebench.levels import Catalog, Level, Parameter
 from recipebench.lightning_modules.model_catalog import MODELS, NEEDS, ModelLevel
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+READMES = (ROOT / "README.md", ROOT / "README.zh-CN.md")
+PAGES = (*READMES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+CHINESE = ROOT / "docs" / "readme.zh-CN.json"
+"""By hand: the Chinese of every question and summary that the code has in English."""
+
 QUICK = ROOT / "docs" / "quick.json"
 SPEED = ROOT / "docs" / "speed.json"
 SCALE = ROOT / "docs" / "scale.json"
@@ -183,12 +187,12 @@ def _origins() -> str:
     return table(("data", "license", "from", "cite"), rows)
 
 
-def _by_task() -> str:
+def _by_task(header: Sequence[str], say: Callable[[str], str] = str) -> str:
     rows = []
     for task in METRICS:
         names = [[n for n, level in catalog.items() if task in level.tasks] for catalog in (DATA, MODELS)]
-        rows.append((task, *(", ".join(map(_code, found)) for found in names)))
-    return table(("task", "data", "models"), rows)
+        rows.append((say(task), *(", ".join(map(_code, found)) for found in names)))
+    return table(header, rows)
 
 
 def _metrics() -> str:
@@ -217,12 +221,20 @@ def question(name: str) -> str:
     return found[1][0].upper() + found[1][1:]
 
 
-def _questions() -> str:
-    rows = [(_code(f"recipebench run {name}"), question(name)) for name in suite.shipped()]
-    return table(("suite", "question"), rows)
+def chinese(text: str) -> str:
+    """Return the Chinese of a text of the code, which somebody has written by hand."""
+    known: dict[str, str] = json.loads(CHINESE.read_text(encoding="utf-8"))
+    if text not in known:
+        sys.exit(f"{CHINESE.name}: expected the Chinese of {text!r}; write it there.")
+    return known[text]
 
 
-def _commands() -> str:
+def _questions(header: Sequence[str], say: Callable[[str], str] = str) -> str:
+    rows = [(_code(f"recipebench run {name}"), say(question(name))) for name in suite.shipped()]
+    return table(header, rows)
+
+
+def _commands(header: Sequence[str], say: Callable[[str], str] = str) -> str:
     rows = []
     for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
         arguments = [p for p in command.params if p.param_type_name == "argument"]
@@ -230,15 +242,24 @@ def _commands() -> str:
             [name, *(p.name.upper() if p.required else f"[{p.name.upper()}]" for p in arguments)]
         )
         options = [f"`{p.opts[0]}`" for p in command.params if p.param_type_name == "option"]
-        rows.append((f"`recipebench {usage}`", command.help, ", ".join(options)))
-    return table(("command", "does", "options"), rows)
+        rows.append((f"`recipebench {usage}`", say(command.help), ", ".join(options)))
+    return table(header, rows)
+
+
+def _counted() -> dict[str, int]:
+    counted = {_plural(factor): catalog for factor, catalog in RECIPE.items()}
+    counted |= {"models": MODELS, "data sets": DATA}
+    return {name: len(catalog) for name, catalog in counted.items()}
 
 
 def _counts() -> str:
-    counted = {_plural(factor): catalog for factor, catalog in RECIPE.items()}
-    counted |= {"models": MODELS, "data sets": DATA}
-    *most, last = [f"{len(catalog)} {name}" for name, catalog in counted.items()]
+    *most, last = [f"{count} {name}" for name, count in _counted().items()]
     return f"On board: {', '.join(most)} and {last}; `recipebench list` tells each one's formula and source."
+
+
+def _counts_zh() -> str:
+    told = "、".join(f"{count} {chinese(name)}" for name, count in _counted().items())
+    return f"内置 {told}；`recipebench list` 给出每一项的公式与出处。"
 
 
 def _plural(factor: str) -> str:
@@ -253,14 +274,13 @@ def example_suite() -> dict[str, Any]:
     return loaded
 
 
-def _example() -> str:
+def _example(told: str) -> str:
     planned = list(cells.expand(suite.load_suite(example_suite())))
-    recipes = {tuple(c.columns()[f] for f in RECIPE if f != "loss") for c in planned}
-    data = {cell.data.name for cell in planned}
-    seeds = {cell.seed for cell in planned}
-    return (
-        f"That is {len(recipes)} recipes on {len(data)} data sets with {len(seeds)} seeds: "
-        f"{len(planned):,} training runs (cells)."
+    return told.format(
+        recipes=len({tuple(c.columns()[f] for f in RECIPE if f != "loss") for c in planned}),
+        sets=len({cell.data.name for cell in planned}),
+        seeds=len({cell.seed for cell in planned}),
+        cells=f"{len(planned):,}",
     )
 
 
@@ -304,6 +324,19 @@ def _quick() -> str:
         f"a minute, start of Python and report included ({times}; {found['workers']} workers on "
         f"{found['machine']}, {found['os']}, Python {found['python']}, torch {found['torch']}; "
         f"`tox run -e docs` measures it again)."
+    )
+
+
+def _quick_zh() -> str:
+    found = json.loads(QUICK.read_text(encoding="utf-8"))
+    seconds, runs = statistics.median(found["seconds"]), len(found["seconds"])
+    spread = f"{min(found['seconds']):.0f} 至 {max(found['seconds']):.0f} s"
+    times = "一次运行" if runs == 1 else f"{runs} 次运行的中位数，{spread}"
+    return (
+        f"实测：{found['cells']:,} 个单元用时 {seconds:.0f} s，"
+        f"每分钟 {60 * found['cells'] / seconds:,.0f} 个，含启动 Python 与写报告（{times}；"
+        f"{found['workers']} 个工作进程，{found['machine']}，{found['os']}，"
+        f"Python {found['python']}，torch {found['torch']}；`tox run -e docs` 可重新测量）。"
     )
 
 
@@ -367,16 +400,27 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "data": _data,
     "data details": partial(_details, DATA),
     "data origins": _origins,
-    "by task": _by_task,
+    "by task": partial(_by_task, ("task", "data", "models")),
+    "by task zh": partial(_by_task, ("任务", "数据", "模型"), chinese),
     "metrics": _metrics,
     "suites": _suites,
-    "questions": _questions,
-    "commands": _commands,
+    "questions": partial(_questions, ("suite", "question")),
+    "questions zh": partial(_questions, ("套件", "问题"), chinese),
+    "commands": partial(_commands, ("command", "does", "options")),
+    "commands zh": partial(_commands, ("命令", "作用", "选项"), chinese),
     "counts": _counts,
-    "example": _example,
+    "counts zh": _counts_zh,
+    "example": partial(
+        _example,
+        "That is {recipes} recipes on {sets} data sets with {seeds} seeds: {cells} training runs (cells).",
+    ),
+    "example zh": partial(
+        _example, "共 {recipes} 个配方、{sets} 个数据集、{seeds} 个随机种子：{cells} 次训练（单元）。"
+    ),
     "packed layers": _packed_layers,
     "pack sizes": _pack_sizes,
     "quick": _quick,
+    "quick zh": _quick_zh,
     "closing": _closing,
     "speed": _speed,
     "scale": _scale,

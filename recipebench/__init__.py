@@ -72,6 +72,7 @@ def run(
     gpus_per_pack: float = 1.0,
     plugin: Plugins = None,
     track: str | Mapping[str, object] | None = None,
+    language: str = "en",
     quiet: bool = False,
 ) -> pd.DataFrame:
     """Train what a store lacks of a suite, write the report, and return the records.
@@ -93,6 +94,7 @@ def run(
         gpus_per_pack: the part of a GPU that a pack takes, so that several share one.
         plugin: a file with levels of one's own, or several; they stay known in this process.
         track: `wandb`, or the `track` key of a suite as a mapping; by default as the suite says.
+        language: of the report, `en` or `zh`.
         quiet: show no progress.
 
     Returns:
@@ -121,6 +123,7 @@ def run(
         gpus_per_pack=gpus_per_pack,
         plugin=_paths(plugin),
         track=track,
+        language=language,
     )
     return verbs.run_and_report(request, Console(quiet=quiet, highlight=False)).records
 
@@ -148,17 +151,18 @@ def report(
     store: str | Path = "runs",
     out: str | Path | None = None,
     plugin: Plugins = None,
+    language: str = "en",
 ) -> Path:
     """Write the report of a suite from a store and return the path of its page; needs no torch.
 
-    `plugin` names a file with levels of one's own, or several.
+    `plugin` names a file with levels of one's own, or several; `language` is `en` or `zh`.
 
     Raises:
-        RequestError: there is no store, or the suite is not known.
+        RequestError: there is no store, or the suite or the language is not known.
     """
     from recipebench.benchmarks import verbs
 
-    return verbs.report_of(suite, Path(store), _path(out), plugin=_paths(plugin))[0]
+    return verbs.report_of(suite, Path(store), _path(out), plugin=_paths(plugin), language=language)[0]
 
 
 def compare(

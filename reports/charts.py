@@ -12,7 +12,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from recipebench.reports import wording
+from recipebench.reports import fonts, language, wording
+from recipebench.reports.language import N_, gettext, say
 from recipebench.reports.suite_info import Endpoint
 
 Spec = dict[str, Any]
@@ -61,7 +62,7 @@ def config(ink: str, *, legends: bool) -> dict[str, Any]:
     lines = {"gridColor": ink, "gridOpacity": 0.12, "domain": False, "tickColor": ink, "tickOpacity": 0.3}
     return {
         "background": None,
-        "font": _FONT,
+        "font": fonts.families(_FONT),
         "view": {"stroke": None},
         "axis": text | calm | lines,
         "legend": text | calm | _LEGEND | {"disable": not legends},
@@ -107,7 +108,12 @@ def told_apart(spec: Spec) -> Spec:
 
 def shown(tips: Mapping[str, str]) -> list[alt.Tooltip]:
     """Return what pointing at a mark shows: its fields under these names."""
-    return [alt.Tooltip(field, type="nominal", title=name) for field, name in tips.items()]
+    return [alt.Tooltip(field, type="nominal", title=gettext(name)) for field, name in tips.items()]
+
+
+def titled(data: str, what: str) -> str:
+    """Return the title of a chart of one data set."""
+    return say("{data}: {what}", data=data, what=what)
 
 
 def curve_panel(
@@ -125,7 +131,10 @@ def curve_panel(
     looks = by_level(order, drawn)
     hue = looks["color"]
     x = alt.X(
-        "epoch", type="quantitative", title="epoch", axis=alt.Axis(tickMinStep=1, grid=False, format="d")
+        "epoch",
+        type="quantitative",
+        title=gettext("epoch"),
+        axis=alt.Axis(tickMinStep=1, grid=False, format="d"),
     )
     y_scale = alt.Scale(domain=[frame.low, frame.high], type="log" if frame.log else "linear", nice=False)
     ticks = {"values": log_ticks(frame)} if frame.log else {"tickCount": 5}
@@ -140,7 +149,13 @@ def curve_panel(
     return alt.layer(band, line, hit)
 
 
-_TIPS = {"level": "level", "epoch": "epoch", "text": "mean", "ends": "95 % interval", "n": "seeds"}
+_TIPS = {
+    "level": N_("level"),
+    "epoch": N_("epoch"),
+    "text": N_("mean"),
+    "ends": N_("95 % interval"),
+    "n": N_("seeds"),
+}
 
 
 def curve_rows(curves: pd.DataFrame, measure: str, frame: Frame) -> list[dict[str, Any]]:
@@ -254,7 +269,13 @@ def grid_axes(first: Sequence[str], second: Sequence[str], titles: tuple[str, st
     return x, y
 
 
-_HEAT_TIPS = {"first": "row", "second": "column", "text": "mean", "ends": "95 % interval", "n": "seeds"}
+_HEAT_TIPS = {
+    "first": N_("row"),
+    "second": N_("column"),
+    "text": N_("mean"),
+    "ends": N_("95 % interval"),
+    "n": N_("seeds"),
+}
 
 
 def heatmap_rows(pairs: pd.DataFrame, endpoint: Endpoint) -> list[dict[str, Any]]:
@@ -353,8 +374,11 @@ def svg(spec: Spec, ink: str = "#1c2126") -> str:
     """Draw a definition as SVG without a browser; the same bytes for the same definition."""
     import vl_convert
 
+    if language.current().han:
+        fonts.register()
     look = file_config(ink)
-    return _steady_names(vl_convert.vegalite_to_svg(_drawable({**spec, "config": look})))
+    drawing = _steady_names(vl_convert.vegalite_to_svg(_drawable({**spec, "config": look})))
+    return fonts.with_face(drawing) if language.current().han else drawing
 
 
 @functools.cache

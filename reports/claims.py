@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from recipebench.errors import RequestError, unknown
+from recipebench.reports.language import N_, gettext, say
 from recipebench.reports.statistics import families, inference
 from recipebench.reports.statistics.effects import Effects, effects
 from recipebench.reports.statistics.inference import Blocks, Estimate, Floats
 from recipebench.reports.suite_info import KINDS, SCOPES
+from recipebench.reports.wording import word
 
 SUPPORTED, REFUTED, INCONCLUSIVE = "supported", "refuted", "inconclusive"
 WORDS = {1: SUPPORTED, -1: REFUTED, 0: INCONCLUSIVE}
@@ -160,7 +162,7 @@ def _verdict(
     low, high = inference.interval(adjusted, level)
     found = 0 if reasons else code
     if found == 0 and not reasons:
-        reasons = (_NOT_ON_ONE_SIDE[claim.kind],)
+        reasons = (gettext(_NOT_ON_ONE_SIDE[claim.kind]),)
     return Verdict(
         claim=claim,
         word=WORDS[found],
@@ -180,8 +182,8 @@ def _verdict(
 
 
 _NOT_ON_ONE_SIDE = {
-    "greater": "The interval reaches to both sides of the smallest effect.",
-    "equivalent": "The interval lies neither inside nor outside of the smallest effect.",
+    "greater": N_("The interval reaches to both sides of the smallest effect."),
+    "equivalent": N_("The interval lies neither inside nor outside of the smallest effect."),
 }
 
 
@@ -228,23 +230,24 @@ def _reasons(claim: Claim, estimate: Estimate, bound: float, level: float, code:
 
 def _gaps(claim: Claim) -> str:
     gaps, pairs = claim.blocks.gaps, claim.blocks.pairs
-    return f"Gaps: {gaps} of {pairs} pairs have no score." if gaps else ""
+    return say("Gaps: {gaps} of {pairs} pairs have no score.", gaps=gaps, pairs=pairs) if gaps else ""
 
 
 def _few_data_sets(claim: Claim) -> str:
     n = len(claim.blocks.differences)
     if claim.scope != "new" or n >= FEWEST_DATA_SETS:
         return ""
-    return f"New data sets: {n} data sets are fewer than {FEWEST_DATA_SETS}."
+    return say("New data sets: {count} data sets are fewer than {fewest}.", count=n, fewest=FEWEST_DATA_SETS)
 
 
 def _no_error(claim: Claim, estimate: Estimate) -> str:
     if np.isnan(estimate.mean):
-        return "A data set has no block."
+        return gettext("A data set has no block.")
     if np.isnan(estimate.error):
-        return "One block a data set has no spread: at least 2 are needed." if claim.scope == "these" else ""
+        told = gettext("One block a data set has no spread: at least 2 are needed.")
+        return told if claim.scope == "these" else ""
     if estimate.error == 0 and estimate.mean != 0:
-        return "All blocks differ by the same amount: their spread is not known."
+        return gettext("All blocks differ by the same amount: their spread is not known.")
     return ""
 
 
@@ -255,9 +258,10 @@ def _diverged(claim: Claim, bound: float, level: float, code: int) -> str:
     other = _code(claim, without, level)
     if other == code:
         return ""
-    return (
-        f"Divergence: without the {claim.blocks.diverged} pairs of which a cell diverged"
-        f" the verdict would be {WORDS[other]}."
+    return say(
+        "Divergence: without the {pairs} pairs of which a cell diverged the verdict would be {verdict}.",
+        pairs=claim.blocks.diverged,
+        verdict=word(WORDS[other]),
     )
 
 
@@ -269,7 +273,7 @@ def _flip(claim: Claim, code: int) -> str:
         against = means < 0 if code == 1 else means > claim.smallest
     if not (effects(claim.blocks.differences).flips and against.any()):
         return ""
-    return "The sign of the difference flips between data sets: there is no global claim."
+    return gettext("The sign of the difference flips between data sets: there is no global claim.")
 
 
 def _detectable(claim: Claim, estimate: Estimate, level: float) -> float:

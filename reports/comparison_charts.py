@@ -12,6 +12,7 @@ import pandas as pd
 from recipebench.reports import wording
 from recipebench.reports.charts import COLORS, ROWS, AnyChart, by_level, grid_axes, rounded, shown, text_size
 from recipebench.reports.comparisons import Profile, Ranking
+from recipebench.reports.language import N_, gettext, say
 from recipebench.reports.statistics import profiles
 from recipebench.reports.suite_info import Endpoint
 
@@ -23,15 +24,16 @@ SOLID = "#7a8691"
 """A gray that shows on light and on dark paper."""
 
 _EFFECT_TIPS = {
-    "level": "level",
-    "text": "difference",
-    "ends": "95 % interval",
-    "better": "P(better)",
-    "n": "blocks",
+    "level": N_("level"),
+    "text": N_("difference"),
+    "ends": N_("95 % interval"),
+    "better": N_("P(better)"),
+    "n": N_("blocks"),
 }
-_SHARE_TIPS = {"term": "term", "text": "ω²", "naive": "η²"}
-_PROFILE_TIPS = {"level": "level", "ratio": "within", "text": "of problems"}
-_DEPARTURE_TIPS = {"first": "row", "second": "column", "text": "departure", "n": "seeds"}
+_SHARE_TIPS = {"term": N_("term"), "text": N_("ω²"), "naive": N_("η²")}
+_PROFILE_TIPS = {"level": N_("level"), "ratio": N_("within"), "text": N_("of problems")}
+_DEPARTURE_TIPS = {"first": N_("row"), "second": N_("column"), "text": N_("departure"), "n": N_("seeds")}
+_RANK_TIPS = {"text": N_("level, mean rank")}
 
 
 def effects(levels: Sequence[str], title: str, frame: tuple[float, float]) -> AnyChart:
@@ -106,7 +108,7 @@ def critical_difference(levels: int) -> AnyChart:
     spec = alt.Chart(alt.NamedData(name=ROWS))
     scale = alt.Scale(domain=[1, levels], nice=False, padding=12)
     axis = alt.Axis(orient="top", tickMinStep=1, format="d", grid=True)
-    x = alt.X("rank", type="quantitative", scale=scale, axis=axis, title="mean rank, 1 is best")
+    x = alt.X("rank", type="quantitative", scale=scale, axis=axis, title=gettext("mean rank, 1 is best"))
     y = alt.Y("place", type="quantitative", axis=None, scale=alt.Scale(reverse=True, zero=False, padding=14))
     span = alt.X2("end")
     bars = spec.mark_rule(strokeWidth=5, strokeCap="round", color=SOLID)
@@ -119,7 +121,7 @@ def critical_difference(levels: int) -> AnyChart:
     left = dots.mark_text(align="right", dx=-9, **label).transform_filter("!datum.left")
     told = alt.Text("text", type="nominal")
     above = spec.mark_text(align="left", dy=-8, **label).transform_filter("datum.kind === 'difference'")
-    tips = shown({"text": "level, mean rank"})
+    tips = shown(_RANK_TIPS)
     return alt.layer(
         bar,
         wide.transform_filter("datum.kind === 'difference'"),
@@ -135,10 +137,11 @@ def critical_rows(found: Ranking) -> list[dict[str, Any]]:
     order = np.argsort(found.ranks, kind="stable")
     middle, count = (1 + len(found.levels)) / 2, len(found.levels)
     far = min(1 + found.difference, float(count))
-    told = f"critical difference {found.difference:.2f}"
-    cut = "" if 1 + found.difference <= count else ", more than all ranks"
+    fits = N_("critical difference {difference}")
+    far_out = N_("critical difference {difference}, more than all ranks")
+    told = say(fits if 1 + found.difference <= count else far_out, difference=f"{found.difference:.2f}")
     rows: list[dict[str, Any]] = [
-        {"kind": "difference", "rank": 1.0, "end": rounded(far), "place": 0, "text": told + cut}
+        {"kind": "difference", "rank": 1.0, "end": rounded(far), "place": 0, "text": told}
     ]
     for place, i in enumerate(order, start=1):
         text = f"{found.levels[i]}  {found.ranks[i]:.2f}"
@@ -172,7 +175,7 @@ def variance(terms: Sequence[str]) -> AnyChart:
         axis=alt.Axis(ticks=False, minExtent=120, labelLimit=240),
     )
     axis = alt.Axis(format="%", tickCount=5)
-    x = alt.X("omega2", type="quantitative", axis=axis, title="share of variance, ω²")
+    x = alt.X("omega2", type="quantitative", axis=axis, title=gettext("share of variance, ω²"))
     kinds = alt.Scale(domain=["factor", "pair", "rest"], range=[COLORS[0], COLORS[5], SOLID])
     hue = alt.Color("kind", type="nominal", scale=kinds, legend=None)
     return alt.layer(spec.mark_bar(height=14).encode(x, y, hue, tooltip=shown(_SHARE_TIPS)))
@@ -211,7 +214,11 @@ def profile(order: Sequence[str], last: float) -> AnyChart:
     axis = alt.Axis(grid=False, format="~g", values=[t for t in ticks if t <= last])
     scale = alt.Scale(type="log", base=2, domain=[1, last], nice=False)
     x = alt.X(
-        "at", type="quantitative", scale=scale, axis=axis, title="epochs / fewest epochs of any level, τ"
+        "at",
+        type="quantitative",
+        scale=scale,
+        axis=axis,
+        title=gettext("epochs / fewest epochs of any level, τ"),
     )
     y_scale = alt.Scale(domain=[0, 1])
     y = alt.Y(
@@ -219,7 +226,7 @@ def profile(order: Sequence[str], last: float) -> AnyChart:
         type="quantitative",
         scale=y_scale,
         axis=alt.Axis(format="%", tickCount=5),
-        title="problems solved within τ",
+        title=gettext("problems solved within τ"),
     )
     looks = by_level(order)
     line = spec.mark_line(strokeWidth=2, interpolate="step-after").encode(x, y, **looks)
@@ -246,7 +253,7 @@ def profile_rows(found: Profile, most: int = 40) -> list[dict[str, Any]]:
             "level": level,
             "at": rounded(at),
             "share": rounded(height),
-            "ratio": f"{at:.3g} times the fewest",
+            "ratio": say("{ratio} times the fewest", ratio=f"{at:.3g}"),
             "text": wording.with_unit(height, "accuracy"),
         }
         for level, line in zip(found.levels, heights, strict=True)

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 import pandas as pd
 
 from recipebench.reports import charts, comparison_charts, comparison_views, comparisons, wording
-from recipebench.reports.charts import Spec
+from recipebench.reports.charts import Spec, titled
 from recipebench.reports.contents import Contents
 from recipebench.reports.frames import endpoint
+from recipebench.reports.language import gettext, say, together
+from recipebench.reports.suite_info import Endpoint
 from recipebench.reports.tuning_figures import Drawn
 from recipebench.reports.views import factor_heading
 
@@ -25,8 +27,7 @@ def effects(contents: Contents) -> dict[str, dict[str, Spec]]:
         here, goal = found[found["data"] == label], endpoint(label, contents.suite)
         for (factor, reference), part in here.groupby(["factor", "reference"], sort=False):
             frame = comparison_charts.effect_frame(part)
-            points = ", points" if wording.is_share(goal.measure) else ""
-            title = f"difference from {reference}{points} ({wording.better(goal)})"
+            title = _effect_title(str(reference), goal)
             unit = 100 if wording.is_share(goal.measure) else 1
             names, ends = list(part["level"]), (unit * frame[0], unit * frame[1])
             chart = comparison_charts.effects(names, title, ends)
@@ -35,6 +36,13 @@ def effects(contents: Contents) -> dict[str, dict[str, Spec]]:
             spec = charts.finish(chart, rows, width="container", height=height)
             slots.setdefault(f"effects-{position}", {})[str(compared.index(str(factor)))] = spec
     return slots
+
+
+def _effect_title(reference: str, goal: Endpoint) -> str:
+    values = {"reference": reference, "better": wording.better(goal)}
+    if wording.is_share(goal.measure):
+        return say("difference from {reference}, points ({better})", **values)
+    return say("difference from {reference} ({better})", **values)
 
 
 def ranks(contents: Contents) -> list[Drawn]:
@@ -60,10 +68,10 @@ def variance(contents: Contents) -> list[Drawn]:
         height = 20 * len(names)
         spec = charts.finish(comparison_charts.variance(names), rows, width="container", height=height)
         cells = wording.count_of(int((contents.cells["data"] == label).sum()), "cell")
-        caption = (
-            f"ω² of the factors, their pairs, the seeds and the rest (Hays 1994); n = {cells}. "
-            f"{comparison_views.EXPLORATORY}"
+        told = say(
+            "ω² of the factors, their pairs, the seeds and the rest (Hays 1994); n = {cells}.", cells=cells
         )
+        caption = together([told, comparison_views.exploratory()])
         file = f"variance_shares-{wording.slug(label)}"
         drawn.append(Drawn(f"variance-{position}", file, label, caption, spec))
     return drawn
@@ -85,13 +93,18 @@ def departures(contents: Contents, label: str, pair: tuple[str, str]) -> Spec | 
     means = contents.pairs[pair]
     found = comparisons.interaction(means[means["data"] == label])
     if found is None:
-        return "Not every combination has a mean here, so there is no interaction to show."
+        return gettext("Not every combination has a mean here, so there is no interaction to show.")
     title = comparison_views.share_of_pair(contents, label, pair)
     pair, found, first, second = turned(contents, pair, found)
     rows = comparison_charts.departure_rows(found, endpoint(label, contents.suite))
-    chart = comparison_charts.departures(first, second, pair)
+    chart = comparison_charts.departures(first, second, titles(pair))
     more = {"title": {"text": title, "fontWeight": "normal"}} if title else {}
     return charts.finish(chart, rows, width="container", height=charts.GRID_ROW * len(first), **more)
+
+
+def titles(pair: tuple[str, str]) -> tuple[str, str]:
+    """Return the titles of the axes of a grid of two factors."""
+    return wording.factor_name(pair[0]), wording.factor_name(pair[1])
 
 
 def turned(
@@ -130,7 +143,7 @@ def files(contents: Contents) -> Iterator[tuple[str, Spec]]:
         label = contents.data[int(slot.rpartition("-")[2])]
         for choice, spec in choices.items():
             factor = contents.compared[int(choice)]
-            title = f"{label}: {factor_heading(factor, contents)}"
+            title = titled(label, factor_heading(factor, contents))
             name = f"paired_effects-{wording.slug(label)}-{wording.slug(factor)}.svg"
             yield name, spec | {"width": 380, "title": title}
     for one in (*ranks(contents), *variance(contents)):

@@ -11,19 +11,27 @@ from recipebench.reports import wording
 from recipebench.reports.comparisons import Profile, Ranking
 from recipebench.reports.contents import Contents
 from recipebench.reports.frames import endpoint
+from recipebench.reports.language import N_, gettext, say, together
 from recipebench.reports.suite_info import Endpoint
 from recipebench.reports.views import Group, Row, View, factor_heading, sortable, view
-from recipebench.reports.wording import NO_VALUE, count, count_of, interval
+from recipebench.reports.wording import NO_VALUE, count, count_of, factor_name, interval
 
-EXPLORATORY = "Exploratory: described after the run, not declared before it."
-BLOCKS = (
-    "95\N{NO-BREAK SPACE}% t interval over the (data set, seed) blocks (Student 1908, quantiles by SciPy), "
-    "not adjusted for their number"
-)
 FEW = 10
 """Up to so many blocks Friedman's approximations are rough (Demšar 2006)."""
 
-_TERMS = {"seed": "seeds"}
+_TERMS = {"seed": N_("seeds"), "residual": N_("residual")}
+
+
+def exploratory() -> str:
+    """Say what comparisons are worth."""
+    return gettext("Exploratory: described after the run, not declared before it.")
+
+
+def _block_interval() -> str:
+    return gettext(
+        "95\N{NO-BREAK SPACE}% t interval over the (data set, seed) blocks (Student 1908, quantiles by "
+        "SciPy), not adjusted for their number"
+    )
 
 
 def effects(contents: Contents, label: str) -> View:
@@ -33,29 +41,45 @@ def effects(contents: Contents, label: str) -> View:
     for (factor, reference), part in found[found["data"] == label].groupby(
         ["factor", "reference"], sort=False
     ):
-        heading = f"{factor_heading(str(factor), contents)}: difference from {reference}"
+        heading = say(
+            "{factor}: difference from {reference}",
+            factor=factor_heading(str(factor), contents),
+            reference=reference,
+        )
         groups.append(Group(heading, [_effect_row(r, goal) for _, r in part.iterrows()]))
-    columns = [f"difference{_points(goal)}", "95 % interval", "P(better)", "p, adjusted", "n", "pairs"]
+    share = wording.is_share(goal.measure)
+    columns = [gettext("difference, points") if share else gettext("difference"), gettext("95 % interval")]
+    columns += [gettext("P(better)"), gettext("p, adjusted"), "n", gettext("pairs")]
+    columns += [gettext("diverged"), gettext("gaps")]
     name = f"paired_effects-{wording.slug(label)}"
-    return view(name, effects_caption(label, goal), ["level"], [*columns, "diverged", "gaps"], groups)
+    return view(name, effects_caption(label, goal), [gettext("level")], columns, groups)
 
 
 def effects_caption(label: str, goal: Endpoint) -> str:
     """Say what paired effects are, with n, method and source."""
-    return (
-        f"{label}: level \N{MINUS SIGN} reference, the first declared level, in the mean "
-        f"{wording.endpoint_name(goal)}; {wording.better(goal)}. Pairs are cells of one seed with the same "
-        "levels of all other factors; they are averaged inside each block, then over n blocks. "
-        f"{BLOCKS}. P(better): share of blocks in which the level is the better one, ties by half (McGraw "
-        "and Wong 1992). p: of no difference, adjusted over all rows of all data sets (Benjamini and "
-        f"Hochberg 1995). {EXPLORATORY}"
+    told = say(
+        "{data}: level \N{MINUS SIGN} reference, the first declared level, in the mean {endpoint}; "
+        "{better}. Pairs are cells of one seed with the same levels of all other factors; they are averaged "
+        "inside each block, then over n blocks. {interval}. P(better): share of blocks in which the level "
+        "is the better one, ties by half (McGraw and Wong 1992). p: of no difference, adjusted over all "
+        "rows of all data sets (Benjamini and Hochberg 1995).",
+        data=label,
+        endpoint=wording.endpoint_name(goal),
+        better=wording.better(goal),
+        interval=_block_interval(),
     )
+    return together([told, exploratory()])
 
 
 def effect_figure_caption(found: pd.DataFrame) -> str:
     """Say what the forest of paired effects shows."""
     blocks = wording.count_range(int(found["n"].min()), int(found["n"].max()))
-    return f"Mean over n = {blocks} blocks; line: {BLOCKS}, cut at the frame. {EXPLORATORY}"
+    told = say(
+        "Mean over n = {blocks} blocks; line: {interval}, cut at the frame.",
+        blocks=blocks,
+        interval=_block_interval(),
+    )
+    return together([told, exploratory()])
 
 
 def ranks(contents: Contents) -> View:
@@ -66,9 +90,13 @@ def ranks(contents: Contents) -> View:
             Row([level, f"{rank:.2f}", count(found.blocks)], [None, rank, float(found.blocks)])
             for level, rank in zip(found.levels, found.ranks, strict=True)
         ]
-        groups.append(Group(f"{factor_heading(found.factor, contents)}: {_friedman(found)}", rows))
-    caption = f"Mean rank inside the blocks, 1 is best, n blocks. {ranks_caption()}"
-    return view("mean_ranks", caption, ["level"], ["mean rank", "n"], groups)
+        heading = say(
+            "{factor}: {test}", factor=factor_heading(found.factor, contents), test=_friedman(found)
+        )
+        groups.append(Group(heading, rows))
+    told = gettext("Mean rank inside the blocks, 1 is best, n blocks.")
+    caption = together([told, ranks_caption()])
+    return view("mean_ranks", caption, [gettext("level")], [gettext("mean rank"), "n"], groups)
 
 
 def ranked(contents: Contents) -> list[Ranking]:
@@ -78,28 +106,35 @@ def ranked(contents: Contents) -> list[Ranking]:
 
 def unranked(contents: Contents) -> list[str]:
     """Say which factors are not ranked, and why."""
-    return [f"{found.factor} ({found.reason})" for found in contents.comparisons.rankings if found.reason]
+    return [
+        say("{factor} ({reason})", factor=factor_name(found.factor), reason=found.reason)
+        for found in contents.comparisons.rankings
+        if found.reason
+    ]
 
 
 def ranks_caption() -> str:
     """Say what ranks are worth."""
-    return (
+    told = gettext(
         "A block is a data set and a seed; a level's scores in it are averaged over the combinations of the "
         "other factors that all levels met. Overview only, depends on the pool: which levels lie closer than "
         "the critical difference changes with what else is compared (Benavoli, Corani and Mangili 2016). "
         "Friedman's test as by Iman and Davenport, adjusted over the factors (Benjamini and Hochberg 1995); "
-        f"critical difference at .05 by Nemenyi; source: Demšar 2006. {EXPLORATORY}"
+        "critical difference at .05 by Nemenyi; source: Demšar 2006."
     )
+    return together([told, exploratory()])
 
 
 def ranking_caption(found: Ranking) -> str:
     """Say of one diagram how many blocks it is of."""
-    data = count_of(len(found.data), "data set")
-    rough = " Few blocks for these approximations." if found.blocks <= FEW else ""
-    return (
-        f"n = {count_of(found.blocks, 'block')} of {data}. Levels under one bar lie closer together than the "
-        f"critical difference (Nemenyi at .05; Demšar 2006).{rough} Overview only, depends on the pool."
+    told = say(
+        "n = {blocks} of {sets}. Levels under one bar lie closer together than the critical difference "
+        "(Nemenyi at .05; Demšar 2006).",
+        blocks=count_of(found.blocks, "block"),
+        sets=count_of(len(found.data), "data set"),
     )
+    rough = gettext("Few blocks for these approximations.") if found.blocks <= FEW else ""
+    return together([told, rough, gettext("Overview only, depends on the pool.")])
 
 
 def shares(contents: Contents) -> View:
@@ -113,7 +148,7 @@ def shares(contents: Contents) -> View:
         values = [by_place.get((label, term), math.nan) for label in data]
         texts = [share(value) for value in values]
         rows.append(Row([term_name(term, contents), *texts], [None, *map(sortable, values)]))
-    return view("variance_shares", shares_caption(contents), ["term"], data, [Group("", rows)])
+    return view("variance_shares", shares_caption(contents), [gettext("term")], data, [Group("", rows)])
 
 
 def shared_data(contents: Contents) -> list[str]:
@@ -126,29 +161,34 @@ def shared_data(contents: Contents) -> list[str]:
 def unshared(contents: Contents) -> list[str]:
     """Say on which data sets the variance is not shared out, and why."""
     found = contents.comparisons.shares
-    return [f"{r['data']}: {r['reason']}." for _, r in found[found["reason"] != ""].iterrows()]
+    return [
+        say("{data}: {reason}.", data=r["data"], reason=r["reason"])
+        for _, r in found[found["reason"] != ""].iterrows()
+    ]
 
 
 def term_name(term: str, contents: Contents) -> str:
     """Name a term as people say it; factors and pairs carry their own labels."""
     if term in _TERMS and term not in contents.factors:
-        return _TERMS[term]
+        return gettext(_TERMS[term])
+    name = factor_name(term)
     marked = "optimizer" in term.split(" × ") and contents.rates != "tuned"
-    return f"{term} (at {contents.suite.rates})" if marked else term
+    return say("{term} (at {rates})", term=name, rates=contents.suite.rates) if marked else name
 
 
 def shares_caption(contents: Contents) -> str:
     """Say what ω² is, with n, method and source."""
     cells = contents.cells.groupby("data", observed=True).size()
     known = [int(cells[label]) for label in shared_data(contents)] or [0]
-    return (
+    told = say(
         "Share of the variance of the endpoint that a factor, a pair of factors (beyond the two alone) or "
         "the seeds (by the draws that all cells of a seed share) explain, the residual being noise and "
         "interactions of three and more; as ω² of a balanced analysis of variance (Hays 1994; Olejnik and "
         "Algina 2003): near 0 on average for what does nothing, so it may lie a little below 0. It depends "
-        "on which levels were compared. "
-        f"n = {wording.count_range(min(known), max(known))} cells a data set. {EXPLORATORY}"
+        "on which levels were compared. n = {cells} cells a data set.",
+        cells=wording.count_range(min(known), max(known)),
     )
+    return together([told, exploratory()])
 
 
 def share(value: float) -> str:
@@ -167,7 +207,7 @@ def share_of_pair(contents: Contents, label: str, pair: tuple[str, str]) -> str:
     here = found[(found["data"] == label) & (found["term"] == " × ".join(pair))]
     if here.empty:
         return ""
-    return f"interaction: ω² = {share(float(here['omega2'].iloc[0]))} of the variance"
+    return say("interaction: ω² = {share} of the variance", share=share(float(here["omega2"].iloc[0])))
 
 
 def profiles(contents: Contents) -> View:
@@ -179,34 +219,41 @@ def profiles(contents: Contents) -> View:
             Row([level, f"{area:.3f}", count(hits), count(found.costs.shape[1])], [None, area, hits, None])
             for level, area, hits in zip(found.levels, found.areas.tolist(), solved.tolist(), strict=True)
         ]
-        groups.append(Group(f"{factor_heading(found.factor, contents)}: τ up to {found.last:.3g}", rows))
-    columns = ["area", "solved", "n"]
-    return view("performance_profiles", profiles_caption(), ["level"], columns, groups)
+        heading = say(
+            "{factor}: τ up to {last}",
+            factor=factor_heading(found.factor, contents),
+            last=f"{found.last:.3g}",
+        )
+        groups.append(Group(heading, rows))
+    columns = [gettext("area"), gettext("solved"), "n"]
+    return view("performance_profiles", profiles_caption(), [gettext("level")], columns, groups)
 
 
 def profiles_caption() -> str:
     """Say what a performance profile is."""
-    return (
+    told = gettext(
         "Performance profiles (Dolan and Moré 2002). A problem is a data set, a seed and a level of every "
         "other factor; its cost is the number of epochs to the target, infinite for a miss. Height at τ: "
         "share of the n problems that a level solves within τ times the fewest epochs of any level. Area: "
-        "mean height up to the largest τ. A picture that depends on the pool; from records and history. "
-        f"{EXPLORATORY}"
+        "mean height up to the largest τ. A picture that depends on the pool; from records and history."
     )
+    return together([told, exploratory()])
 
 
 def profile_caption(found: Profile) -> str:
     """Say of one factor's profiles how many problems they are of."""
-    left = [
-        f"{count(n)} {why}"
-        for n, why in (
-            (found.unsolved, "that no level solved"),
-            (found.incomplete, "of which a level was not run or has a gap"),
-        )
-        if n
-    ]
-    out = f" Left out: {' and '.join(left)}." if left else ""
-    return f"{found.factor}: n = {count_of(found.costs.shape[1], 'problem')}.{out}"
+    whys = {
+        N_("{count} that no level solved"): found.unsolved,
+        N_("{count} of which a level was not run or has a gap"): found.incomplete,
+    }
+    left = [say(why, count=count(n)) for why, n in whys.items() if n]
+    told = say(
+        "{factor}: n = {problems}.",
+        factor=factor_name(found.factor),
+        problems=count_of(found.costs.shape[1], "problem"),
+    )
+    out = say("Left out: {problems}.", problems=gettext(" and ").join(left)) if left else ""
+    return together([told, out])
 
 
 def _effect_row(r: pd.Series[Any], goal: Endpoint) -> Row:
@@ -230,16 +277,14 @@ def probability(value: float) -> str:
     """
     if math.isnan(value):
         return NO_VALUE
-    return "below 0.001" if value < 0.001 else f"{value:.2g}"
+    return gettext("below 0.001") if value < 0.001 else f"{value:.2g}"
 
 
 def _friedman(found: Ranking) -> str:
     f = "\N{INFINITY}" if math.isinf(found.f) else f"{found.f:.3g}"
-    return (
-        f"Friedman F = {f}, adjusted p {probability(found.p_adjusted)}, "
-        f"critical difference {found.difference:.2f}"
+    return say(
+        "Friedman F = {f}, adjusted p {p}, critical difference {difference}",
+        f=f,
+        p=probability(found.p_adjusted),
+        difference=f"{found.difference:.2f}",
     )
-
-
-def _points(goal: Endpoint) -> str:
-    return ", points" if wording.is_share(goal.measure) else ""

@@ -13,11 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recipebench.reports.frames import ABSENT, compared, endpoint, factors, levels
+from recipebench.reports.language import say
 from recipebench.reports.statistics import inference, profiles, ranks
 from recipebench.reports.statistics.effects import superiority
 from recipebench.reports.statistics.families import benjamini_hochberg
 from recipebench.reports.statistics.variance import obstacle, variance_shares
 from recipebench.reports.suite_info import SuiteInfo
+from recipebench.reports.wording import count_of
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -258,14 +260,22 @@ def _ranking(cells: pd.DataFrame, suite: SuiteInfo, factor: str) -> Ranking:
     whole = {label: found for label, found in grids.items() if found.levels == names}
     if len(names) < 3:
         return Ranking(
-            factor, reason=f"{len(names)} levels, of which ranks would say no more than paired effects"
+            factor,
+            reason=say(
+                "{levels}, of which ranks would say no more than paired effects",
+                levels=count_of(len(names), "level"),
+            ),
         )
     parts = {label: _block_ranks(found, endpoint(label, suite).direction) for label, found in whole.items()}
     parts = {label: part for label, part in parts.items() if len(part)}
     blocks = np.concatenate([np.zeros((0, len(names))), *parts.values()])
     if len(blocks) < FEWEST_BLOCKS:
-        needed = f"{len(blocks)} blocks in which all levels met the same partners; at least {FEWEST_BLOCKS}"
-        return Ranking(factor, reason=f"{needed} are needed")
+        reason = say(
+            "{count} blocks in which all levels met the same partners; at least {needed} are needed",
+            count=len(blocks),
+            needed=FEWEST_BLOCKS,
+        )
+        return Ranking(factor, reason=reason)
     test, critical = ranks.friedman(blocks), ranks.critical_difference(blocks)
     return Ranking(
         factor,

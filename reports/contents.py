@@ -13,6 +13,7 @@ from recipebench.errors import RequestError, unknown
 from recipebench.reports import choice, comparisons, frames, headline, registered, searches, tables, targets
 from recipebench.reports.comparisons import Comparisons
 from recipebench.reports.frames import endpoint
+from recipebench.reports.language import say
 from recipebench.reports.registered import Judged
 from recipebench.reports.searches import Searches
 from recipebench.reports.speed import SpeedRun
@@ -161,8 +162,8 @@ def contents(
 def _unranked(cells: pd.DataFrame, suite: SuiteInfo) -> dict[str, str]:
     """The factors that must not be ranked, and why."""
     why = {
-        "untuned": f"all at {suite.rates}",
-        "mixed": f"some at {suite.rates}",
+        "untuned": say("all at {rates}", rates=suite.rates),
+        "mixed": say("some at {rates}", rates=suite.rates),
     }
     return {"optimizer": why[known]} if (known := frames.rates(cells, suite)) in why else {}
 

@@ -15,9 +15,10 @@ from recipebench.reports import (
     verdict_charts,
     wording,
 )
-from recipebench.reports.charts import Spec
+from recipebench.reports.charts import Spec, titled
 from recipebench.reports.contents import CURVE_SPLITS, Contents, measures
 from recipebench.reports.frames import endpoint
+from recipebench.reports.language import gettext, say
 from recipebench.reports.views import factor_heading
 
 Slots = dict[str, dict[str, Spec | str]]
@@ -69,7 +70,7 @@ def _specs(contents: Contents, slots: Slots) -> Iterator[tuple[str, Spec]]:
                     yield f"{kind}-{name}-{names}.svg", _heatmap_figure(contents, spec, label, pair, kind)
         for place, factor in enumerate(contents.compared if contents.curves else ()):
             both = {split: slots[f"curves-{position}-{split}"][f"{place}-0"] for split in CURVE_SPLITS}
-            title = f"{label}: {factor_heading(factor, contents)}"
+            title = titled(label, factor_heading(factor, contents))
             yield f"curves-{name}-{wording.slug(factor)}.svg", _curve_figure(both, title)
     if verdict_charts.drawn(contents.verdicts):
         yield "verdicts.svg", verdict_charts.forest(contents.verdicts) | {"width": 380}
@@ -141,15 +142,15 @@ def _panels(contents: Contents, label: str, factor: str, measure: str) -> dict[s
 def _heatmap(contents: Contents, pair: tuple[str, str], means: pd.DataFrame) -> Spec:
     pair, means, first, second = comparison_figures.turned(contents, pair, means)
     rows = charts.heatmap_rows(means, endpoint(str(means["data"].iloc[0]), contents.suite))
-    chart = charts.heatmap(first, second, pair)
+    chart = charts.heatmap(first, second, comparison_figures.titles(pair))
     return charts.finish(chart, rows, width="container", height=charts.GRID_ROW * len(first))
 
 
 def _heatmap_figure(contents: Contents, spec: Spec, label: str, pair: tuple[str, str], kind: str) -> Spec:
     goal = endpoint(label, contents.suite)
-    told = f"mean {wording.endpoint_name(goal)}, {wording.better(goal)}"
+    told = say("mean {endpoint}, {better}", endpoint=wording.endpoint_name(goal), better=wording.better(goal))
     if kind == "interaction":
-        told = comparison_views.share_of_pair(contents, label, pair) or "interaction"
+        told = comparison_views.share_of_pair(contents, label, pair) or gettext("interaction")
     title = {"text": label, "subtitle": told}
     columns = {row["second"] for row in spec["datasets"][charts.ROWS]}
     return spec | {"width": 90 * len(columns), "title": title}
@@ -179,7 +180,7 @@ def _curve_figure(both: dict[str, Spec | str], title: str) -> Spec:
             | {
                 "width": 300,
                 "height": 200,
-                "title": {"text": split, "fontWeight": "normal"},
+                "title": {"text": wording.split_name(split), "fontWeight": "normal"},
                 "data": {"name": split},
             }
         )

@@ -18,11 +18,13 @@ from recipebench.reports.frames import (
     rates,
     untuned_optimizers,
 )
+from recipebench.reports.language import N_, gettext, say, together
 from recipebench.reports.registered import Judged
 from recipebench.reports.searches import Searches
 from recipebench.reports.statistics.variance import variance_shares
 from recipebench.reports.suite_info import SuiteInfo
 from recipebench.reports.tables import UNRECORDED, ranked
+from recipebench.reports.wording import factor_name, word
 
 
 def sentences(
@@ -67,7 +69,7 @@ def sentences(
         most = mattered_most(known[known["data"] == label], rates(cells, suite))
         if not most and label in widest:
             most = widest_factor(widest[label], suite, plain)
-        found.append(" ".join(filter(None, [*told, most])))
+        found.append(together([*told, most]))
     return [*found, *verdict_words.in_brief(verdicts)]
 
 
@@ -111,22 +113,24 @@ def mattered_most(shares: pd.DataFrame, rates: str = "tuned") -> str:
     """
     known = shares[shares["omega2"].notna() & ~shares["term"].isin([*_NO_FACTOR, ""])]
     ordered = known.sort_values("omega2", ascending=False, kind="stable")
-    joint = ordered["term"].str.contains("\N{MULTIPLICATION SIGN}", regex=False)
+    joint = ordered["term"].astype(str).str.contains("\N{MULTIPLICATION SIGN}", regex=False)
     single, pairs = ordered[~joint], ordered[joint & (ordered["omega2"] > _WORTH_TELLING)]
     if single.empty or not single["omega2"].iloc[0] > 0:
         return ""
-    terms = [_OPTIMIZER[rates] if term == "optimizer" else term for term in single["term"].head(3)]
-    names = [f"{term} {_percent(share)}" for term, share in zip(terms, single["omega2"], strict=False)]
-    rest = f", then {' and '.join(names[1:])}" if len(names) > 1 else ""
-    told = [f"; {row['term']} add {_percent(row['omega2'])} together" for _, row in pairs.head(1).iterrows()]
-    most = f"{names[0]}{rest}{''.join(told)}"
-    return f"What mattered most, by the share of variance that it explains (ω²): {most}."
+    optimizer = gettext(_OPTIMIZER[rates])
+    terms = [optimizer if term == "optimizer" else factor_name(term) for term in single["term"].head(3)]
+    first, *rest = [f"{term} {_percent(share)}" for term, share in zip(terms, single["omega2"], strict=False)]
+    most = say("{first}, then {rest}", first=first, rest=gettext(" and ").join(rest)) if rest else first
+    for _, row in pairs.head(1).iterrows():
+        pair = {"pair": factor_name(row["term"]), "share": _percent(row["omega2"])}
+        most = say("{most}; {pair} add {share} together", most=most, **pair)
+    return say("What mattered most, by the share of variance that it explains (ω²): {most}.", most=most)
 
 
 _OPTIMIZER = {
-    "tuned": "optimizer",
-    "untuned": "optimizer with its untuned rate",
-    "mixed": "optimizer with its rate, tuned or not,",
+    "tuned": N_("optimizer"),
+    "untuned": N_("optimizer with its untuned rate"),
+    "mixed": N_("optimizer with its rate, tuned or not,"),
 }
 _NO_FACTOR = ("seed", "residual")
 _WORTH_TELLING = 0.05
@@ -161,28 +165,42 @@ def shares_of(cells: pd.DataFrame) -> pd.DataFrame:
 
 def _optimistic(ranked: pd.DataFrame) -> str:
     some = ranked.groupby("data", observed=True)["fresh"].all()
-    where = "" if not some.any() else f" on {' and '.join(map(str, some.index[~some]))}"
-    return (
-        f"Recipes were not tuned{where}: the best is chosen by its validation score and reported on the same "
-        "seeds, which is optimistic."
+    if not some.any():
+        return gettext(
+            "Recipes were not tuned: the best is chosen by its validation score and reported on the same "
+            "seeds, which is optimistic."
+        )
+    return say(
+        "Recipes were not tuned on {data}: the best is chosen by its validation score and reported on the "
+        "same seeds, which is optimistic.",
+        data=gettext(" and ").join(map(str, some.index[~some])),
     )
 
 
 def _nothing_chosen(label: str) -> str:
-    return f"On {label} no recipe can be chosen: no validation score of a finished recipe is known."
+    return say(
+        "On {data} no recipe can be chosen: no validation score of a finished recipe is known.", data=label
+    )
 
 
 def _runner_up(row: pd.Series[Any], recipe: list[str], suite: SuiteInfo) -> str:
     goal = endpoint(str(row["data"]), suite)
     names = _names(row, recipe)
     if pd.isna(row["behind"]):
-        return f"The runner-up is {names}."
+        return say("The runner-up is {recipe}.", recipe=names)
     ahead, low, high = lead(row, suite)
     told = wording.difference(ahead, goal.measure)
-    ends = wording.interval(low, high, goal.measure)
-    interval = "" if pd.isna(low) else f" (95\N{NO-BREAK SPACE}% interval over seeds {ends})"
-    return (
-        f"Its lead over the runner-up, {names}, is {told}{interval}; that lead was put to no registered test."
+    if not pd.isna(low):
+        ends = wording.interval(low, high, goal.measure)
+        told = say(
+            "{difference} (95\N{NO-BREAK SPACE}% interval over seeds {interval})",
+            difference=told,
+            interval=ends,
+        )
+    return say(
+        "Its lead over the runner-up, {recipe}, is {difference}; that lead was put to no registered test.",
+        recipe=names,
+        difference=told,
     )
 
 
@@ -193,11 +211,21 @@ def _percent(share: float) -> str:
 def what_was_run(counts: pd.DataFrame, suite: SuiteInfo, searches: Searches | None = None) -> str:
     """Say how many cells were planned, how many of them to tune, and how they ended."""
     total = counts.iloc[-1]
-    ended = " + ".join(f"{wording.count(total[status])} {status}" for status in STATUSES)
+    ended = " + ".join(f"{wording.count(total[status])} {word(status)}" for status in STATUSES)
     sets = wording.count_of(len(counts[~counts["data"].isin(["all", UNRECORDED])]), "data set")
     seeds = wording.count_of(len(suite.seeds), "seed")
     planned = wording.count_of(int(total["planned"]), "training run")
-    return f"{planned} (cells) planned on {sets} with {seeds}{_trials(suite, searches)}: {ended}."
+    told = {"runs": planned, "sets": sets, "seeds": seeds, "ended": ended}
+    if searches is None or suite.tuning is None:
+        return say("{runs} (cells) planned on {sets} with {seeds}: {ended}.", **told)
+    return say(
+        "{runs} (cells) planned on {sets} with {seeds}, {cells} of them trials of {searches} on "
+        "{tuning_seeds} of their own: {ended}.",
+        **told,
+        cells=wording.count(int((searches.trials["n"] + searches.trials["gaps"]).sum())),
+        searches=wording.count_of(searches.trials["search"].nunique(), "search", "searches"),
+        tuning_seeds=wording.count_of(len(suite.tuning.seeds), "seed"),
+    )
 
 
 def best_recipe(
@@ -216,11 +244,23 @@ def best_recipe(
     """
     goal = endpoint(str(row["data"]), suite)
     mean = wording.with_unit(row["mean"], goal.measure)
-    names = _names(row, recipe) or "the one recipe"
-    tuned = ", on seeds that chose nothing" if row["fresh"] else ""
-    return (
-        f"On {row['data']} validation chooses {names}{_rates(row, recipe, suite, plain)}: its "
-        f"{wording.endpoint_name(goal)} is {mean} ({_interval(row, goal.measure)}){tuned}."
+    names = _names(row, recipe) or gettext("the one recipe")
+    values = {
+        "data": row["data"],
+        "recipe": _with_rates(names, row, recipe, suite, plain),
+        "endpoint": wording.endpoint_name(goal),
+        "mean": mean,
+        "interval": _interval(row, goal.measure),
+    }
+    if row["fresh"]:
+        return say(
+            "On {data} validation chooses {recipe}: its {endpoint} is {mean} ({interval}), on seeds that "
+            "chose nothing.",
+            **values,
+        )
+    return say(
+        "On {data} validation chooses {recipe}: its {endpoint} is {mean} ({interval}).",
+        **values,
     )
 
 
@@ -228,11 +268,27 @@ def widest_factor(row: pd.Series[Any], suite: SuiteInfo, plain: Set[str] | None 
     """Say which factor's level means lie furthest apart on a data set, as a description."""
     goal = endpoint(str(row["data"]), suite)
     apart = wording.difference(row["spread"], goal.measure)
-    start = f"Averaged over all else, the levels of {row['factor']} lie furthest apart there: {apart}"
+    values = {"factor": factor_name(row["factor"]), "apart": apart}
     if row["factor"] == "optimizer" and _is_plain({row["lowest"], row["highest"]}, suite, plain):
-        kinds = suite.rates if suite.tuning is None else f"rates, tuned or {suite.rates.split()[0]},"
-        return f"{start}, which describes the optimizers and their {kinds} together."
-    return f"{start} between {row['lowest']} (lowest) and {row['highest']} (highest)."
+        return say(
+            "Averaged over all else, the levels of {factor} lie furthest apart there: {apart}, which "
+            "describes the optimizers and their {rates} together.",
+            **values,
+            rates=suite.rates if suite.tuning is None else _mixed_rates(suite),
+        )
+    return say(
+        "Averaged over all else, the levels of {factor} lie furthest apart there: {apart} between {lowest} "
+        "(lowest) and {highest} (highest).",
+        **values,
+        lowest=row["lowest"],
+        highest=row["highest"],
+    )
+
+
+def _mixed_rates(suite: SuiteInfo) -> str:
+    if suite.rates_default:
+        return gettext("rates, tuned or default,")
+    return gettext("rates, tuned or untuned,")
 
 
 def _names(row: pd.Series[Any], recipe: list[str]) -> str:
@@ -240,13 +296,21 @@ def _names(row: pd.Series[Any], recipe: list[str]) -> str:
     return " + ".join(wording.level_name(factor, label) for factor, label in present)
 
 
-def _rates(row: pd.Series[Any], recipe: list[str], suite: SuiteInfo, plain: Set[str] | None) -> str:
+def _with_rates(
+    names: str, row: pd.Series[Any], recipe: list[str], suite: SuiteInfo, plain: Set[str] | None
+) -> str:
     """Say of a recipe that its learning rate was not tuned."""
     if "optimizer" not in recipe or not _is_plain({row["optimizer"]}, suite, plain):
-        return ""
-    if suite.tuning is not None:
-        return " (at its default rate)" if suite.rates_default else " (its rate not tuned)"
-    return " (each optimizer at its default rate)" if suite.rates_default else " (no rate tuned)"
+        return names
+    return say(_NOT_TUNED[suite.tuning is not None, suite.rates_default], recipe=names)
+
+
+_NOT_TUNED = {
+    (True, True): N_("{recipe} (at its default rate)"),
+    (True, False): N_("{recipe} (its rate not tuned)"),
+    (False, True): N_("{recipe} (each optimizer at its default rate)"),
+    (False, False): N_("{recipe} (no rate tuned)"),
+}
 
 
 def _is_plain(levels: set[str], suite: SuiteInfo, plain: Set[str] | None) -> bool:
@@ -254,20 +318,9 @@ def _is_plain(levels: set[str], suite: SuiteInfo, plain: Set[str] | None) -> boo
     return not suite.rates_tuned if plain is None else bool(levels & plain)
 
 
-def _trials(suite: SuiteInfo, searches: Searches | None) -> str:
-    if searches is None or suite.tuning is None:
-        return ""
-    cells = int((searches.trials["n"] + searches.trials["gaps"]).sum())
-    count = wording.count_of(searches.trials["search"].nunique(), "search", "searches")
-    seeds = wording.count_of(len(suite.tuning.seeds), "seed")
-    return f", {wording.count(cells)} of them trials of {count} on {seeds} of their own"
-
-
 def _interval(row: pd.Series[Any], measure: str) -> str:
     seeds = wording.count_of(int(row["n"]), "seed")
     ends = wording.interval(row["low"], row["high"], measure)
-    return (
-        f"no interval, {seeds}"
-        if ends == wording.NO_VALUE
-        else f"95\N{NO-BREAK SPACE}% interval {ends}, {seeds}"
-    )
+    if ends == wording.NO_VALUE:
+        return say("no interval, {seeds}", seeds=seeds)
+    return say("95\N{NO-BREAK SPACE}% interval {interval}, {seeds}", interval=ends, seeds=seeds)

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from recipebench.reports.language import gettext, ngettext, say, together
+from recipebench.reports.wording import factor_name
+
 _ORIGIN = re.compile(r"(\w+) (\w+): (.+?), SHA-256 ([0-9a-f]{64})(?:; |$)", re.DOTALL)
 
 
@@ -51,16 +54,33 @@ def sentences(records: pd.DataFrame, packing: Packing | None = None) -> list[str
 
 def _of_level(found: tuple[str, str, str, str], count: int, total: int, packing: Packing | None) -> str:
     axis, name, file, sha256 = found
-    cells = f"{count:,} of {total:,} cells" if count < total else "all cells"
-    said = f"{axis.capitalize()} {name} ({cells}) is of the plug-in {file}, SHA-256 {sha256}."
+    cells = (
+        say("{count} of {total} cells", count=f"{count:,}", total=f"{total:,}")
+        if count < total
+        else gettext("all cells")
+    )
+    said = say(
+        "{axis} {level} ({cells}) is of the plug-in {file}, SHA-256 {sha256}.",
+        axis=_capital(factor_name(axis)),
+        level=name,
+        cells=cells,
+        file=file,
+        sha256=sha256,
+    )
     if axis != "optimizer" or packing is None:
         return said
     if name in packing.elementwise:
-        return (
-            f"{said} It is declared element-wise: one step serves all members of a pack, of which one is "
-            "stepped by itself too, for a comparison of the bits."
+        how = gettext(
+            "It is declared element-wise: one step serves all members of a pack, of which one is stepped by "
+            "itself too, for a comparison of the bits."
         )
-    return f"{said} It is not declared element-wise: each member of a pack has parameters of its own."
+    else:
+        how = gettext("It is not declared element-wise: each member of a pack has parameters of its own.")
+    return together([said, how])
+
+
+def _capital(name: str) -> str:
+    return name[:1].upper() + name[1:]
 
 
 def _alone(records: pd.DataFrame, alone: Mapping[str, str]) -> list[str]:
@@ -69,7 +89,10 @@ def _alone(records: pd.DataFrame, alone: Mapping[str, str]) -> list[str]:
         if reason := alone.get(cell):
             reasons[reason] += 1
     return [
-        f"{count:,} {'cell trains' if count == 1 else 'cells train'} alone, not in packs, with the same "
-        f"result: {reason.rstrip('.')}."
+        ngettext(
+            "{count} cell trains alone, not in packs, with the same result: {reason}.",
+            "{count} cells train alone, not in packs, with the same result: {reason}.",
+            count,
+        ).format(count=f"{count:,}", reason=reason.rstrip("."))
         for reason, count in sorted(reasons.items())
     ]

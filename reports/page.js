@@ -1,6 +1,11 @@
 // Draws the charts that are chosen; lets tables be sorted, filtered and saved. Text only, never markup.
 const held = JSON.parse(document.getElementById("charts").textContent);
 
+// What the page says, in its language.
+function said(name, values = {}) {
+  return held.words[name].replace(/\{(\w+)\}/g, (_place, key) => values[key]);
+}
+
 function element(name, properties = {}, ...inside) {
   const made = Object.assign(document.createElement(name), properties);
   made.append(...inside);
@@ -64,7 +69,7 @@ async function draw(place, choice) {
   drawn.get(place)?.result.finalize();
   drawn.delete(place);
   place.parentElement.querySelector(".tools")?.remove();
-  if (!found) return place.replaceChildren("Not compared on this data set.");
+  if (!found) return place.replaceChildren(said("nothing"));
   if (typeof found === "string") return place.replaceChildren(found);
   const spec = unpacked(found);
   const result = await embed(place, spec, held.config);
@@ -147,7 +152,7 @@ function makeLegend(legend, section) {
 
 function fileOf(place) {
   const selects = [...(place.closest("[data-charts]")?.querySelectorAll("select") ?? [])];
-  const names = selects.map((select) => select.selectedOptions[0].textContent);
+  const names = selects.map((select) => select.selectedOptions[0].dataset.name);
   const plain = (text) => text.toLowerCase().replace(/[^a-z0-9_]+/g, "-").replace(/^-|-$/g, "").slice(0, 40);
   return [place.dataset.file, ...names.map(plain)].filter(Boolean).join("-");
 }
@@ -156,7 +161,10 @@ async function saveChart(place, spec) {
   const [legend, width] = [held.file, Math.max(320, place.clientWidth)];
   const aside = element("div");
   const result = await embed(aside, { ...spec, width }, legend);
-  save(`${fileOf(place)}.svg`, await result.view.toSVG(), "image/svg+xml");
+  const face = document.getElementById("face");
+  const brought = face ? `<style>${face.textContent}</style>` : "";
+  const drawing = (await result.view.toSVG()).replace(/<svg[^>]*>/, (head) => head + brought);
+  save(`${fileOf(place)}.svg`, drawing, "image/svg+xml");
   result.finalize();
 }
 
@@ -179,16 +187,16 @@ function numbersOf(spec, label) {
 }
 
 function toolsOf(place, spec) {
-  const what = labels.get(place).split(";")[0];
+  const what = labels.get(place).split(/[;；]/)[0];
   const box = element("div", { className: "tools" });
-  const list = button("Numbers", `Numbers: ${what}`, () => {
+  const list = button(said("numbers"), said("numbersOf", { what }), () => {
     const open = list.getAttribute("aria-expanded") === "true";
     list.setAttribute("aria-expanded", String(!open));
     if (open) box.querySelector(".scroll").remove();
-    else box.append(numbersOf(spec, `Numbers: ${what}`));
+    else box.append(numbersOf(spec, said("numbersOf", { what })));
   });
   list.setAttribute("aria-expanded", "false");
-  box.append(button("Save SVG", `Save SVG: ${what}`, () => saveChart(place, spec)), list);
+  box.append(button(said("saveChart"), said("saveChartOf", { what }), () => saveChart(place, spec)), list);
   return box;
 }
 
@@ -218,7 +226,7 @@ function compare(column, sign) {
     const [x, y] = [a.cells[column].dataset.value, b.cells[column].dataset.value];
     if (x !== undefined && y !== undefined) return sign * (Number(x) - Number(y));
     if (x !== undefined || y !== undefined) return x !== undefined ? -1 : 1;
-    return sign * textOf(a, column).localeCompare(textOf(b, column), "en");
+    return sign * textOf(a, column).localeCompare(textOf(b, column), document.documentElement.lang);
   };
 }
 
@@ -248,7 +256,7 @@ function makeFilter(table, box) {
   const words = rows.map((row) => plain(`${headed[bodies.indexOf(row.parentElement)]} ${row.textContent}`));
   const input = element("input", { type: "search" });
   const told = element("output");
-  box.append(element("label", {}, "Filter ", input), told);
+  box.append(element("label", {}, `${said("filter")} `, input), told);
   const filter = () => {
     const wanted = input.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
@@ -260,7 +268,7 @@ function makeFilter(table, box) {
       const heading = body.querySelector(".group");
       if (heading) heading.hidden = rowsOf(body).every((row) => row.hidden);
     }
-    told.textContent = `${shown} of ${rows.length} rows`;
+    told.textContent = said("rows", { shown, all: rows.length });
   };
   input.addEventListener("input", filter);
   filter();
@@ -322,8 +330,8 @@ function makeTools(table) {
     element(
       "span",
       { className: "tools" },
-      button("Save CSV", `Save CSV: table ${name}`, csv),
-      button("Save LaTeX", `Save LaTeX: table ${name}`, tex),
+      button(said("saveCsv"), said("saveCsvOf", { table: name }), csv),
+      button(said("saveTex"), said("saveTexOf", { table: name }), tex),
     ),
   );
   table.parentElement.before(box);

@@ -19,6 +19,8 @@ from recipebench.reports import (
     comparison_views,
     export,
     figures,
+    fonts,
+    language,
     speed_views,
     tables,
     tuning_charts,
@@ -32,6 +34,7 @@ from recipebench.reports import (
 )
 from recipebench.reports.contents import CURVE_SPLITS, Contents, measures
 from recipebench.reports.frames import STATUSES, endpoint
+from recipebench.reports.language import N_, gettext, listed, parts, say, together
 
 
 def render(contents: Contents, slots: figures.Slots) -> str:
@@ -46,17 +49,14 @@ def render(contents: Contents, slots: figures.Slots) -> str:
     """
     style, script, vega = _read("page.css"), _read("page.js"), charts.javascript()
     looks = {"config": charts.config("currentColor", legends=False), "file": charts.file_config()}
-    payload = _json(looks | {"tex": export.TEX} | packed(slots))
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    template = environment.from_string(_read("page.html.j2"))
+    words = {name: gettext(text) for name, text in _WORDS.items()}
+    payload = _json(looks | {"tex": export.TEX, "words": words} | packed(slots))
+    template = _environment().from_string(_read("page.html.j2"))
+    face = fonts.face() if language.current().han else ""
     return template.render(
-        policy=policy([style], [vega, script]),
+        policy=policy([style, *filter(None, [face])], [vega, script]),
+        language=language.current().tag,
+        face=_inline(face, "style"),
         style=_inline(style, "style"),
         script=_inline(script, "script"),
         vega=_inline(vega, "script"),
@@ -65,11 +65,43 @@ def render(contents: Contents, slots: figures.Slots) -> str:
     )
 
 
+_WORDS = {
+    "numbers": N_("Numbers"),
+    "numbersOf": N_("Numbers: {what}"),
+    "saveChart": N_("Save SVG"),
+    "saveChartOf": N_("Save SVG: {what}"),
+    "saveCsv": N_("Save CSV"),
+    "saveCsvOf": N_("Save CSV: table {table}"),
+    "saveTex": N_("Save LaTeX"),
+    "saveTexOf": N_("Save LaTeX: table {table}"),
+    "filter": N_("Filter"),
+    "rows": N_("{shown} of {all} rows"),
+    "nothing": N_("Not compared on this data set."),
+}
+"""What the page's script says, by the names that it uses."""
+
+
+def _environment() -> Environment:
+    """Return what the page's template is rendered with; it speaks the language that is written."""
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.install_gettext_callables(gettext, language.ngettext, newstyle=True)  # type: ignore[attr-defined]
+    environment.policies["ext.i18n.trimmed"] = True
+    return environment
+
+
 def policy(styles: list[str], scripts: list[str]) -> str:
     """Return the content security policy for a page with just these styles and scripts inside."""
     allowed = {"style-src": styles, "script-src": scripts}
-    parts = [f"{kind} {' '.join(map(_source, texts))}" for kind, texts in allowed.items()]
-    return "; ".join(["default-src 'none'", *parts, "base-uri 'none'", "form-action 'none'"])
+    rules = [f"{kind} {' '.join(map(_source, texts))}" for kind, texts in allowed.items()]
+    rules += ["font-src data:"] if len(styles) > 1 else []  # the second style brings a font along
+    return "; ".join(["default-src 'none'", *rules, "base-uri 'none'", "form-action 'none'"])
 
 
 def packed(slots: figures.Slots) -> dict[str, Any]:
@@ -103,21 +135,24 @@ def _comparisons(contents: Contents) -> dict[str, Any]:
     places = list(enumerate(contents.compared))
     return {
         "effects": [(label, told.effects(contents, label)) for label in contents.data if len(effects)],
-        "effect_factors": [(i, factor) for i, factor in places if factor in set(effects["factor"])],
+        "effect_factors": [
+            _choice(i, factor, contents) for i, factor in places if factor in set(effects["factor"])
+        ],
         "effect_places": [
             (f"effects-{i}", label, f"paired_effects-{wording.slug(label)}", caption)
             for i, label in enumerate(contents.data)
             for caption in _effect_captions(effects[effects["data"] == label])
         ],
         "rankings": comparison_figures.ranks(contents),
-        "unranked": told.unranked(contents),
+        "unranked": parts(told.unranked(contents)),
         "ranks": told.ranks(contents),
         "variance": comparison_figures.variance(contents),
-        "unshared": told.unshared(contents),
+        "unshared": together(told.unshared(contents)),
         "shares": told.shares(contents),
-        "profiles": [
-            (contents.compared.index(p.factor), p.factor, told.profile_caption(p)) for p in found.profiles
-        ],
+        "profiles": [_choice(contents.compared.index(p.factor), p.factor, contents) for p in found.profiles],
+        "profile_caption": together(
+            [*map(told.profile_caption, found.profiles), gettext("Source: Dolan and Moré 2002.")]
+        ),
         "profile_legends": [
             (contents.compared.index(p.factor), _legend(contents, p.factor)) for p in found.profiles
         ],
@@ -137,14 +172,13 @@ def _sections(contents: Contents) -> dict[str, Any]:
     return {
         "suite": suite,
         "headline": contents.headline,
-        "fixed": ", ".join(f"{factor} {level}" for factor, level in contents.fixed),
-        "totals": [(name, wording.count(total[name])) for name in ("planned", *STATUSES)],
-        "seeds": ", ".join(map(str, suite.seeds)),
+        "fixed": listed(f"{wording.factor_name(factor)} {level}" for factor, level in contents.fixed),
+        "totals": [(name, wording.word(name), wording.count(total[name])) for name in ("planned", *STATUSES)],
+        "seeds": listed(map(str, suite.seeds)),
         "rates": suite.rates,
         "default_rates": suite.rates_default,
         "untuned": contents.rates == "untuned" and "optimizer" in contents.factors,
         "mixed": contents.rates == "mixed",
-        "rates_mark": _RATES_MARKS[contents.rates].format(suite.rates),
         "tuning": _tuning(contents) if contents.searches is not None else None,
         "reached": tuning_views.time_to_target(contents) if contents.reached is not None else None,
         "verdicts": _verdicts(contents),
@@ -166,19 +200,44 @@ def _sections(contents: Contents) -> dict[str, Any]:
             (f"pairs-{i}", label, f"pairs-{wording.slug(label)}", _pair_caption(label, contents))
             for i, label in enumerate(contents.data if contents.pairs else ())
         ],
-        "curve_factors": list(enumerate(compared)) if contents.curves else [],
+        "curve_factors": [_choice(i, f, contents) for i, f in enumerate(compared)] if contents.curves else [],
         "curve_measures": _measure_names(contents),
         "curve_places": _curve_places(contents),
         "legends": [(i, _legend(contents, factor)) for i, factor in enumerate(compared)],
-        "drawn": "" if len(drawn[0]) == drawn[1] else f"{len(drawn[0])} of {drawn[1]} epochs are drawn. ",
-        "interval": views.INTERVAL,
+        "curves_note": together(
+            [
+                ""
+                if len(drawn[0]) == drawn[1]
+                else say("{some} of {all} epochs are drawn.", some=len(drawn[0]), all=drawn[1]),
+                gettext(
+                    "Only cells that ended ok are drawn, averaged inside each seed over the other factors, "
+                    "then over the seeds. A cell that stopped early keeps its last values. Bands are cut at "
+                    "the frame. Epoch 0, untrained, is in history.parquet."
+                ),
+            ]
+        ),
         **_comparisons(contents),
-        "unbalanced": _unbalanced(contents),
+        "unbalanced": parts(_unbalanced(contents)),
         "gaps": _gaps(contents),
     }
 
 
-_RATES_MARKS = {"tuned": "", "untuned": " (at {})", "mixed": " (not marked tuned: at {})"}
+def _choice(place: int, factor: str, contents: Contents) -> tuple[int, str, str]:
+    """Return a factor to choose: the value, its name, which files bear, and how the page calls it."""
+    return place, factor, _marked(wording.factor_name(factor), factor == "optimizer", contents)
+
+
+def _marked(name: str, optimizer: bool, contents: Contents) -> str:
+    """Mark what shows optimizers at rates that were not tuned."""
+    if not optimizer or contents.rates == "tuned":
+        return name
+    return say(_RATES_MARKS[contents.rates], factor=name, rates=contents.suite.rates)
+
+
+_RATES_MARKS = {
+    "untuned": N_("{factor} (at {rates})"),
+    "mixed": N_("{factor} (not marked tuned: at {rates})"),
+}
 
 
 def _verdicts(contents: Contents) -> dict[str, Any]:
@@ -189,9 +248,9 @@ def _verdicts(contents: Contents) -> dict[str, Any]:
         "sentences": verdict_words.sentences(family),
         "tables": [verdict_views.verdicts(contents), verdict_views.effects(contents)] if family else [],
         "place": verdict_charts.PLACE if drawn else "",
-        "caption": verdict_charts.CAPTION,
+        "caption": gettext(verdict_charts.CAPTION),
         "legend": [
-            (word, color, "")
+            (wording.word(word), color, "")
             for word, color in zip(verdict_charts.WORDS, verdict_charts.WORD_COLORS, strict=True)
         ],
     }
@@ -205,7 +264,9 @@ def _tuning(contents: Contents) -> dict[str, Any]:
     return {
         "sentences": tuning_views.sentences(contents),
         "default": [(default[label], tuning_views.against_default(contents, label)) for label in compared],
-        "series": list(zip(tuning_charts.SERIES, tuning_charts.SERIES_COLORS, strict=True)),
+        "series": list(
+            zip(map(wording.word, tuning_charts.SERIES), tuning_charts.SERIES_COLORS, strict=True)
+        ),
         "legend": [
             (level, charts.color(i), " ".join(map(str, charts.dash(i))))
             for i, level in enumerate(tuning_views.levels(contents))
@@ -217,25 +278,34 @@ def _tuning(contents: Contents) -> dict[str, Any]:
         "best_of_k": tuning_views.best_of_k(contents),
         "ranks": tuning_views.ranks(contents),
         "cost": tuning_views.cost(contents),
-        "seeds": ", ".join(map(str, how.seeds)),
+        "seeds": listed(map(str, how.seeds)),
     }
 
 
-def _pairs(contents: Contents, compared: list[str]) -> list[tuple[str, str]]:
+def _pairs(contents: Contents, compared: list[str]) -> list[tuple[str, str, str]]:
     place = {factor: position for position, factor in enumerate(compared)}
-    return [(f"{place[a]}-{place[b]}", f"{a} \N{MULTIPLICATION SIGN} {b}") for a, b in contents.pairs]
+    found = []
+    for a, b in contents.pairs:
+        name = f"{a} \N{MULTIPLICATION SIGN} {b}"
+        told = _marked(wording.factor_name(name), "optimizer" in (a, b), contents)
+        found.append((f"{place[a]}-{place[b]}", name, told))
+    return found
 
 
 def _pair_caption(label: str, contents: Contents) -> str:
     goal = endpoint(label, contents.suite)
     seeds = wording.count_range(*_seed_range(contents, label))
-    unit = ", %" if wording.unit(goal.measure) else ""
-    return (
-        f"Mean of the {wording.endpoint_name(goal)}{unit}; {wording.better(goal)}, darker is better. "
-        f"Averaged inside each seed over the other factors, then over n = {seeds} seeds; pointing shows "
-        f"the {views.INTERVAL}. Interaction: mean \N{MINUS SIGN} row's mean \N{MINUS SIGN} column's mean + "
-        "mean of all, blue where better than the sum of the two, brown where worse; ω² (Hays 1994) is its "
-        "share of the variance where the crossing is balanced. Exploratory."
+    name = wording.endpoint_name(goal)
+    return say(
+        "Mean of the {endpoint}; {better}, darker is better. Averaged inside each seed over the other "
+        "factors, then over n = {seeds} seeds; pointing shows the {interval}. Interaction: mean "
+        "\N{MINUS SIGN} row's mean \N{MINUS SIGN} column's mean + mean of all, blue where better than the "
+        "sum of the two, brown where worse; ω² (Hays 1994) is its share of the variance where the crossing "
+        "is balanced. Exploratory.",
+        endpoint=say("{endpoint}, %", endpoint=name) if wording.is_share(goal.measure) else name,
+        better=wording.better(goal),
+        seeds=seeds,
+        interval=views.mean_interval(),
     )
 
 
@@ -250,7 +320,10 @@ def _curve_places(contents: Contents) -> list[tuple[str, str, list[tuple[str, st
     found = []
     for i, label in enumerate(contents.data):
         name = wording.slug(label)
-        splits = [(f"curves-{i}-{split}", split, f"curves-{name}-{split}") for split in CURVE_SPLITS]
+        splits = [
+            (f"curves-{i}-{split}", wording.split_name(split), f"curves-{name}-{split}")
+            for split in CURVE_SPLITS
+        ]
         found.append((label, _curve_caption(contents, label), splits))
     return found
 
@@ -258,18 +331,24 @@ def _curve_places(contents: Contents) -> list[tuple[str, str, list[tuple[str, st
 def _curve_caption(contents: Contents, label: str) -> str:
     parts = [curve[curve["data"] == label] for curve in contents.curves.values()]
     seeds = [int(n) for part in parts if len(part) for n in (part["n"].min(), part["n"].max())] or [0]
-    return f"Mean over n = {wording.count_range(min(seeds), max(seeds))} seeds; band: {views.INTERVAL}."
+    return say(
+        "Mean over n = {seeds} seeds; band: {interval}.",
+        seeds=wording.count_range(min(seeds), max(seeds)),
+        interval=views.mean_interval(),
+    )
 
 
-def _measure_names(contents: Contents) -> list[tuple[int, str]]:
+def _measure_names(contents: Contents) -> list[tuple[int, str, str]]:
     if not contents.curves:
         return []
     lists = [measures(label, contents.suite) for label in contents.data]
     longest = max(map(len, lists), default=0)
-    names = [
-        dict.fromkeys(wording.measure_name(m[min(i, len(m) - 1)]) for m in lists) for i in range(longest)
+    known = [dict.fromkeys(m[min(i, len(m) - 1)] for m in lists) for i in range(longest)]
+    told = [dict.fromkeys(map(wording.measure_name, each)) for each in known]
+    return [
+        (i, " / ".join(each), " / ".join(names))
+        for i, (each, names) in enumerate(zip(known, told, strict=True))
     ]
-    return [(i, " / ".join(each)) for i, each in enumerate(names)]
 
 
 def _legend(contents: Contents, factor: str) -> list[tuple[str, str, str]]:
@@ -284,7 +363,10 @@ def _gaps(contents: Contents) -> str:
 
 def _unbalanced(contents: Contents) -> list[str]:
     found = tables.unbalanced(contents.means)
-    return [f"{r['factor']} on {r['data']}" for _, r in found.iterrows()]
+    return [
+        say("{factor} on {data}", factor=wording.factor_name(r["factor"]), data=r["data"])
+        for _, r in found.iterrows()
+    ]
 
 
 def _read(name: str) -> str:

@@ -10,11 +10,12 @@ from typing import Any
 import pandas as pd
 
 from recipebench.reports import speed
+from recipebench.reports.language import N_, gettext, say
 from recipebench.reports.speed import SpeedRun
 from recipebench.reports.views import Group, Plot, Row, View, flat
-from recipebench.reports.wording import NO_VALUE, count_of, count_range
+from recipebench.reports.wording import NO_VALUE, count_of, count_range, factor_name
 
-WITHIN = (
+WITHIN = N_(
     "95\N{NO-BREAK SPACE}% interval of the sign test over passes (Conover, Practical Nonparametric "
     "Statistics, 3.2)"
 )
@@ -51,15 +52,35 @@ def section(run: SpeedRun) -> Section:
     """
     ratios = speed.relative(run)
     found = [
-        (factor, _factor(factor, ratios[ratios["factor"] == factor]))
+        (_factor_name(factor), _factor(factor, ratios[ratios["factor"] == factor]))
         for factor in dict.fromkeys(ratios["factor"])
         if factor != YARDSTICK
     ]
     devices = speed.across_devices(run)
     if len(devices):
-        found.append(("devices", _devices(devices)))
+        found.append((gettext("devices"), _devices(devices)))
     sentences = [where(run), *_clock(run), *_exactness(ratios)]
-    return Section(sentences, [*found, ("machine", machine(run))])
+    return Section(sentences, [*found, (gettext("machine"), machine(run))])
+
+
+_FACTORS = {"pack": N_("pack"), "loader": N_("loader"), "batch_size": N_("batch_size")}
+_PHASES = {
+    "initialization": N_("initialization"),
+    "forward": N_("forward"),
+    "backward": N_("backward"),
+    "step": N_("step"),
+    "update": N_("update"),
+    "packed update": N_("packed update"),
+    "epoch": N_("epoch"),
+}
+
+
+def _factor_name(factor: str) -> str:
+    return gettext(_FACTORS[factor]) if factor in _FACTORS else factor_name(factor)
+
+
+def _phase_name(phase: str) -> str:
+    return gettext(_PHASES[phase]) if phase in _PHASES else phase
 
 
 def where(run: SpeedRun) -> str:
@@ -69,14 +90,19 @@ def where(run: SpeedRun) -> str:
         One sentence.
     """
     facts = run.machine
-    graphics = f" and {facts['gpu']}" if facts.get("gpu") else ""
+    place = f"{facts.get('cpu_model')} ({facts.get('cpu_class')})"
+    if facts.get("gpu"):
+        place = gettext(" and ").join([place, str(facts["gpu"])])
     threads = facts.get("threads")
-    return (
-        f"Measured on {facts.get('cpu_model')} ({facts.get('cpu_class')}){graphics}, {facts.get('os')}, "
-        f"Python {facts.get('python')}, torch {facts.get('torch')}, "
-        f"{count_of(threads, 'thread') if isinstance(threads, int) else 'unknown threads'}, "
-        f"saved {run.started[:16].replace('T', ' ')} UTC. "
-        "Times hold for this machine alone; what is compared are ratios inside this run."
+    return say(
+        "Measured on {place}, {os}, Python {python}, torch {torch}, {threads}, saved {time} UTC. Times hold "
+        "for this machine alone; what is compared are ratios inside this run.",
+        place=place,
+        os=facts.get("os"),
+        python=facts.get("python"),
+        torch=facts.get("torch"),
+        threads=count_of(threads, "thread") if isinstance(threads, int) else gettext("unknown threads"),
+        time=run.started[:16].replace("T", " "),
     )
 
 
@@ -84,11 +110,11 @@ def _clock(run: SpeedRun) -> Iterator[str]:
     """Say what the times on the processor are, and how busy it was with other work."""
     shares = run.passes.loc[run.passes["device"] == "cpu", "occupied"]
     if len(shares):
-        yield (
+        yield say(
             "On the processor the clock is that of the process, which stands still while others have the "
-            f"core. The process had it for {100 * min(1.0, shares.median()):.0f}\N{NO-BREAK SPACE}% of the "
-            "time (median over cases and passes); with less than all, caches are disturbed, and ratios with "
-            "them."
+            "core. The process had it for {share} of the time (median over cases and passes); with less "
+            "than all, caches are disturbed, and ratios with them.",
+            share=f"{100 * min(1.0, shares.median()):.0f}\N{NO-BREAK SPACE}%",
         )
 
 
@@ -96,10 +122,12 @@ def _exactness(ratios: pd.DataFrame) -> Iterator[str]:
     """Say how far equal computations differ."""
     controls, most = speed.noise(ratios)
     if controls:
-        yield (
-            f"{count_of(controls, 'control')}, forward and backward passes that do not depend on the level, "
-            f"came out up to {100 * (most - 1):.1f}\N{NO-BREAK SPACE}% apart from the same computation of "
-            "the baseline: smaller differences in these tables say nothing."
+        yield say(
+            "{controls}, forward and backward passes that do not depend on the level, came out up to "
+            "{apart} apart from the same computation of the baseline: smaller differences in these tables "
+            "say nothing.",
+            controls=count_of(controls, "control"),
+            apart=f"{100 * (most - 1):.1f}\N{NO-BREAK SPACE}%",
         )
 
 
@@ -112,7 +140,7 @@ def _factor(factor: str, ratios: pd.DataFrame) -> View:
         Group(f"{setting}, {device}", list(_level_rows(part, phases, main, frame)))
         for (setting, device), part in ratios.groupby(["setting", "device"], sort=False)
     ]
-    columns = ["level", *phases, f"{main}, time"]
+    columns = [gettext("level"), *map(_phase_name, phases), say("{phase}, time", phase=_phase_name(main))]
     return View(
         name=f"speed-{factor}",
         caption=_caption(factor, ratios, main),
@@ -124,13 +152,24 @@ def _factor(factor: str, ratios: pd.DataFrame) -> View:
 
 
 def _caption(factor: str, ratios: pd.DataFrame, main: str) -> str:
-    bases = " or ".join(dict.fromkeys(ratios["baseline"]))
-    each = " for one cell" if (ratios["members"] > 1).any() else ""
-    passes = count_range(ratios["passes"].min(), ratios["passes"].max())
-    return (
-        f"Time{each} over that of {bases}, in the same pass and on the same device; lower is faster. Medians "
-        f"over n = {passes} passes of the medians of their rounds, with the {WITHIN}. Drawn: {main}. "
-        f"The last column is the time itself{each}, on this machine."
+    values = {
+        "bases": gettext(" or ").join(dict.fromkeys(ratios["baseline"])),
+        "passes": count_range(ratios["passes"].min(), ratios["passes"].max()),
+        "interval": gettext(WITHIN),
+        "phase": _phase_name(main),
+    }
+    if (ratios["members"] > 1).any():
+        return say(
+            "Time for one cell over that of {bases}, in the same pass and on the same device; lower is "
+            "faster. Medians over n = {passes} passes of the medians of their rounds, with the {interval}. "
+            "Drawn: {phase}. The last column is the time itself for one cell, on this machine.",
+            **values,
+        )
+    return say(
+        "Time over that of {bases}, in the same pass and on the same device; lower is faster. Medians over "
+        "n = {passes} passes of the medians of their rounds, with the {interval}. Drawn: {phase}. The last "
+        "column is the time itself, on this machine.",
+        **values,
     )
 
 
@@ -156,22 +195,24 @@ def _devices(ratios: pd.DataFrame) -> View:
     for (device, factor), part in ratios.groupby(["device", "factor"], sort=False):
         rows = [
             Row(
-                [str(case["level"]), str(case["phase"]), str(case["setting"]), ratio(case)],
+                [str(case["level"]), _phase_name(str(case["phase"])), str(case["setting"]), ratio(case)],
                 [None, None, None, float(case["ratio"])],
                 _plot(case, frame),
             )
             for _, case in part.iterrows()
         ]
-        groups.append(Group(f"{device}: {factor}", rows))
+        groups.append(Group(say("{data}: {what}", data=device, what=_factor_name(str(factor))), rows))
     passes = count_range(ratios["passes"].min(), ratios["passes"].max())
     return View(
         name="speed-devices",
-        caption=(
+        caption=say(
             "Time by the clock on the wall over that of the same case on the processor of this machine, in "
-            "the same pass, every call synchronized; lower is faster. Medians over "
-            f"n = {passes} passes, with the {WITHIN}."
+            "the same pass, every call synchronized; lower is faster. Medians over n = {passes} passes, "
+            "with the {interval}.",
+            passes=passes,
+            interval=gettext(WITHIN),
         ),
-        columns=["level", "part", "setting", "over cpu"],
+        columns=[gettext("level"), gettext("part"), gettext("setting"), gettext("over cpu")],
         numeric=[False, False, False, True],
         groups=groups,
         plot=tuple(f"{end:.2f}" for end in frame),
@@ -183,8 +224,8 @@ def machine(run: SpeedRun) -> View:
     rows = [Row([name, value], [None, None]) for name, value in flat(dict(run.machine))]
     return View(
         name="speed-machine",
-        caption="The machine and its settings, as the run saved them; n = 1 run.",
-        columns=["entry", "value"],
+        caption=gettext("The machine and its settings, as the run saved them; n = 1 run."),
+        columns=[gettext("entry"), gettext("value")],
         numeric=[False, False],
         groups=[Group("", rows)],
     )
@@ -287,7 +328,8 @@ def ratio(case: pd.Series[Any]) -> str:
         return "1"
     if math.isnan(case["low"]):
         return _figures(case["ratio"])
-    return f"{_figures(case['ratio'])} ({_figures(case['low'])} to {_figures(case['high'])})"
+    ends = say("{low} to {high}", low=_figures(case["low"]), high=_figures(case["high"]))
+    return say("{ratio} ({interval})", ratio=_figures(case["ratio"]), interval=ends)
 
 
 def _figures(value: float) -> str:

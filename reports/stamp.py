@@ -22,9 +22,10 @@ def inputs(
     suite: SuiteInfo,
     environments: list[dict[str, Any]],
     speed: Path | None = None,
+    language: str = "en",
 ) -> str:
-    """Return one SHA-256 over all that a report is made of, its code included."""
-    digest = hashlib.sha256()
+    """Return one SHA-256 over all that a report is made of, its code and its language included."""
+    digest = hashlib.sha256(language.encode())
     for frame in (records, history):
         digest.update(json.dumps([(str(name), str(kind)) for name, kind in frame.dtypes.items()]).encode())
         rows = pd.util.hash_pandas_object(frame, index=False).sort_values()  # their order means nothing
@@ -39,9 +40,9 @@ def inputs(
 
 
 def _sources() -> list[Path]:
-    """The files of this package: its code, the page's template, style and script."""
+    """The files of this package: its code, the page's template, style and script, catalogs and fonts."""
     found = Path(__file__).parent.rglob("*.*")
-    return sorted(path for path in found if path.suffix in (".py", ".j2", ".css", ".js"))
+    return sorted(path for path in found if path.suffix in (".py", ".j2", ".css", ".js", ".mo", ".otf"))
 
 
 def to_bytes(key: str, files: Mapping[str, str]) -> bytes:

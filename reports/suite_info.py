@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from recipebench.errors import RequestError, unknown
 from recipebench.levels import Choice, Value
+from recipebench.reports.language import N_, gettext
 
 _DIRECTIONS = ("higher", "lower")
 SCALES = ("linear", "log", "one_minus_log")
@@ -212,18 +213,18 @@ def _check_validation(what: str, criterion: Mapping[str, Endpoint]) -> None:
             )
 
 
-KINDS = {"greater": "difference > smallest effect", "equivalent": "|difference| < smallest effect"}
+KINDS = {"greater": N_("difference > smallest effect"), "equivalent": N_("|difference| < smallest effect")}
 """What a claim says."""
 
 SCOPES = {
-    "these": "on these data sets (seeds random)",
-    "new": "on new data sets (data sets random)",
+    "these": N_("on these data sets (seeds random)"),
+    "new": N_("on new data sets (data sets random)"),
 }
 """What a claim is about."""
 
 OF = {
-    "average": "averaged over all other factors",
-    "best": "the best tuned recipe within each level",
+    "average": N_("averaged over all other factors"),
+    "best": N_("the best tuned recipe within each level"),
 }
 """What of its levels a claim compares."""
 
@@ -342,7 +343,7 @@ class SuiteInfo:
     @property
     def rates(self) -> str:
         """The learning rates in words, where they were not tuned."""
-        return "default rates" if self.rates_default else "untuned rates"
+        return gettext("default rates") if self.rates_default else gettext("untuned rates")
 
     def __post_init__(self) -> None:
         if self.planned < 0:

@@ -21,6 +21,7 @@ from recipebench.reports.charts import (
     rounded,
     shown,
 )
+from recipebench.reports.language import N_, gettext, say
 from recipebench.reports.suite_info import Endpoint
 
 SERIES = ("default", "tuned")
@@ -46,22 +47,27 @@ def against_default(levels: Sequence[str], goal: Endpoint, frame: tuple[float, f
     scale, title = alt.Scale(domain=list(frame), nice=False), wording.endpoint_name(goal)
     left = alt.Axis(ticks=False, minExtent=110, labelLimit=280)
     y = alt.Y("level", type="nominal", sort=list(levels), title=None, axis=left)
-    offset = alt.YOffset("series", type="nominal", sort=list(SERIES), scale=alt.Scale(paddingOuter=0.6))
-    colors = alt.Scale(domain=list(SERIES), range=list(SERIES_COLORS))
+    series = list(map(wording.word, SERIES))
+    offset = alt.YOffset("series", type="nominal", sort=series, scale=alt.Scale(paddingOuter=0.6))
+    colors = alt.Scale(domain=series, range=list(SERIES_COLORS))
     hue = alt.Color("series", type="nominal", scale=colors, sort=None)
     tips = shown(_DEFAULT_TIPS)
     line = spec.mark_rule(strokeWidth=2, opacity=0.5).encode(
         alt.X("low", type="quantitative", scale=scale, axis=axis, title=title), alt.X2("high"), y, offset, hue
     )
     x = alt.X("mean", type="quantitative", scale=scale, axis=axis, title=title)
-    shape = alt.Shape(
-        "series", type="nominal", scale=alt.Scale(domain=list(SERIES), range=["circle", "diamond"])
-    )
+    shape = alt.Shape("series", type="nominal", scale=alt.Scale(domain=series, range=["circle", "diamond"]))
     dot = spec.mark_point(size=50, opacity=1, **_HOLLOW).encode(x, y, offset, hue, shape, tooltip=tips)
     return alt.layer(line, dot)
 
 
-_DEFAULT_TIPS = {"level": "level", "series": "rate", "text": "mean", "ends": "95 % interval", "n": "seeds"}
+_DEFAULT_TIPS = {
+    "level": N_("level"),
+    "series": N_("rate"),
+    "text": N_("mean"),
+    "ends": N_("95 % interval"),
+    "n": N_("seeds"),
+}
 
 
 def against_default_rows(
@@ -84,7 +90,7 @@ def against_default_rows(
                 rows.append(
                     {
                         "level": name,
-                        "series": series,
+                        "series": wording.word(series),
                         "mean": rounded(mean),
                         "low": rounded(ends[0]),
                         "high": rounded(ends[1]),
@@ -134,7 +140,13 @@ def sensitivity(order: Sequence[str], name: str, across: Frame, goal: Endpoint, 
     return alt.layer(line, dot.transform_filter(fine), cross.transform_filter(crossed))
 
 
-_TRIAL_TIPS = {"level": "level", "at": "value", "text": "mean", "told": "diverged", "searches": "searches"}
+_TRIAL_TIPS = {
+    "level": N_("level"),
+    "at": N_("value"),
+    "text": N_("mean"),
+    "told": N_("diverged"),
+    "searches": N_("searches"),
+}
 
 
 def sensitivity_rows(curves: pd.DataFrame, scale: str, measure: str) -> list[dict[str, Any]]:
@@ -159,7 +171,11 @@ def sensitivity_rows(curves: pd.DataFrame, scale: str, measure: str) -> list[dic
                     "line": bool(row["line"]),
                     "diverged": int(row["diverged"]),
                     "text": wording.with_unit(row["mean"], measure),
-                    "told": f"{int(row['diverged'])} of {wording.count_of(int(row['trials']), 'trial')}",
+                    "told": say(
+                        "{count} of {trials}",
+                        count=int(row["diverged"]),
+                        trials=wording.count_of(int(row["trials"]), "trial"),
+                    ),
                     "searches": int(row["searches"]),
                 }
             )
@@ -180,7 +196,7 @@ def best_of_k(order: Sequence[str], goal: Endpoint, frame: Frame) -> AnyChart:
     return _budget(order, _score(goal, frame, "y"), _BEST_TIPS)
 
 
-_BEST_TIPS = {"level": "level", "k": "trials", "text": "expected best", "n": "searches"}
+_BEST_TIPS = {"level": N_("level"), "k": N_("trials"), "text": N_("expected best"), "n": N_("searches")}
 
 
 def best_of_k_rows(best: pd.DataFrame, measure: str) -> list[dict[str, Any]]:
@@ -206,11 +222,11 @@ def ranks(order: Sequence[str], ranked: int) -> AnyChart:
     """
     scale = alt.Scale(domain=[ranked + 0.15, 0.85], nice=False)
     axis = alt.Axis(values=list(range(1, ranked + 1)), format="d")
-    y = alt.Y("y", type="quantitative", title="mean rank", scale=scale, axis=axis)
+    y = alt.Y("y", type="quantitative", title=gettext("mean rank"), scale=scale, axis=axis)
     return _budget(order, y, _RANK_TIPS)
 
 
-_RANK_TIPS = {"level": "level", "k": "trials", "text": "mean rank", "n": "data sets"}
+_RANK_TIPS = {"level": N_("level"), "k": N_("trials"), "text": N_("mean rank"), "n": N_("data sets")}
 
 
 def rank_rows(found: pd.DataFrame) -> list[dict[str, Any]]:
@@ -233,7 +249,7 @@ def _budget(order: Sequence[str], y: alt.Y, tips: dict[str, str]) -> AnyChart:
     x = alt.X(
         "k",
         type="quantitative",
-        title="trials",
+        title=gettext("trials"),
         axis=axis,
         scale=alt.Scale(nice=False, padding=8, zero=False),
     )
@@ -247,5 +263,5 @@ def _score(goal: Endpoint, frame: Frame, field: str = "mean") -> alt.Y:
     scale = alt.Scale(domain=[frame.low, frame.high], type="log" if frame.log else "linear", nice=False)
     ticks = {"values": log_ticks(frame)} if frame.log else {"tickCount": 5}
     axis = alt.Axis(format="%" if wording.is_share(goal.measure) else "~g", **ticks)
-    title = f"validation {wording.measure_name(goal.measure)}"
+    title = say("validation {measure}", measure=wording.measure_name(goal.measure))
     return alt.Y(field, type="quantitative", title=title, scale=scale, axis=axis)

@@ -8,13 +8,13 @@ from typing import NamedTuple
 import pandas as pd
 
 from recipebench.reports import charts, searches, tuning_charts, tuning_views, wording
-from recipebench.reports.charts import Spec
+from recipebench.reports.charts import Spec, titled
 from recipebench.reports.contents import Contents
 from recipebench.reports.frames import endpoint
-from recipebench.reports.views import INTERVAL
+from recipebench.reports.language import gettext, say, together
+from recipebench.reports.views import mean_interval
 
 HEIGHT = 230
-CROSS = "A cross marks a value at which a trial diverged; diverged trials count at chance level."
 
 
 class Drawn(NamedTuple):
@@ -45,9 +45,12 @@ def against_default(contents: Contents) -> list[Drawn]:
         rows = tuning_charts.against_default_rows(here, names, goal.measure, frame)
         chart = tuning_charts.against_default(names, goal, frame)
         spec = charts.finish(chart, rows, width="container", height=tuning_charts.ROW_HEIGHT * len(names))
-        caption = (
-            f"Mean at the default and tuned, n = {_counts(here['n'], 'seed')}, the same pairs of cells in "
-            f"both; line: {INTERVAL}, cut at the frame; {wording.better(goal)}."
+        caption = say(
+            "Mean at the default and tuned, n = {seeds}, the same pairs of cells in both; line: {interval}, "
+            "cut at the frame; {better}.",
+            seeds=wording.range_of(*_ends(here["n"]), "seed"),
+            interval=mean_interval(),
+            better=wording.better(goal),
         )
         drawn.append(
             Drawn(f"default-{position}", f"tuned_against_default-{wording.slug(label)}", label, caption, spec)
@@ -72,7 +75,7 @@ def sensitivity(contents: Contents) -> list[Drawn]:
             spec = charts.told_apart(charts.finish(chart, rows, width="container", height=HEIGHT))
             file = f"sensitivity-{wording.slug(label)}-{wording.slug(name)}"
             caption = _sensitivity_caption(part, len(how.seeds), wording.endpoint_name(goal))
-            drawn.append(Drawn(f"sensitivity-{position}-{rank}", file, f"{label}: {name}", caption, spec))
+            drawn.append(Drawn(f"sensitivity-{position}-{rank}", file, titled(label, name), caption, spec))
     return drawn
 
 
@@ -113,9 +116,11 @@ def _best_of_k(contents: Contents) -> list[Drawn]:
         chart = tuning_charts.best_of_k(tuning_views.levels(contents), goal, frame)
         rows = tuning_charts.best_of_k_rows(here, goal.measure)
         spec = charts.told_apart(charts.finish(chart, rows, width="container", height=HEIGHT))
-        n = _counts(here["searches"], "search", "searches")
-        caption = f"{tuning_views.budget_caption(contents)} n = {n} a level."
-        title = f"{label}: expected best of k trials"
+        n = wording.range_of(*_ends(here["searches"]), "search", "searches")
+        caption = together(
+            [tuning_views.budget_caption(contents), say("n = {searches} a level.", searches=n)]
+        )
+        title = titled(label, gettext("expected best of k trials"))
         drawn.append(Drawn(f"best-of-k-{position}", f"best_of_k-{wording.slug(label)}", title, caption, spec))
     return drawn
 
@@ -128,9 +133,11 @@ def _ranks(contents: Contents) -> list[Drawn]:
         chart = tuning_charts.ranks(levels, len(mine))
         rows = tuning_charts.rank_rows(part)
         spec = charts.told_apart(charts.finish(chart, rows, width="container", height=HEIGHT))
-        caption = f"{tuning_views.rank_caption()} n = {_counts(part['data_sets'], 'data set')}."
+        sets = wording.range_of(*_ends(part["data_sets"]), "data set")
+        caption = together([tuning_views.rank_caption(), say("n = {sets}.", sets=sets)])
         file = f"rank_by_budget-{wording.slug(str(factor))}"
-        drawn.append(Drawn(f"ranks-{position}", file, f"{factor}: rank by budget", caption, spec))
+        title = titled(wording.factor_name(str(factor)), gettext("rank by budget"))
+        drawn.append(Drawn(f"ranks-{position}", file, title, caption, spec))
     return drawn
 
 
@@ -159,22 +166,19 @@ def _scale(contents: Contents, column: str) -> str:
 
 def _sensitivity_caption(part: pd.DataFrame, seeds: int, name: str) -> str:
     lines, points = part[part["line"]], part[~part["line"]]
-    told = [
-        f"{name[:1].upper()}{name[1:]}, mean over n = {wording.count_of(seeds, 'tuning seed')}",
-        f" and {_counts(lines['searches'], 'search', 'searches')} a level" if len(lines) else "",
-        ".",
-        " Points without a line are single trials, of searches of several hyper-parameters or of values "
-        f"that not every search of the level tried, at most {tuning_charts.MOST_POINTS} a level."
-        if len(points)
-        else "",
-        f" {CROSS} From the records.",
-    ]
-    return "".join(told)
+    values = {"score": f"{name[:1].upper()}{name[1:]}", "seeds": wording.count_of(seeds, "tuning seed")}
+    told = say("{score}, mean over n = {seeds}.", **values)
+    if len(lines):
+        searches = wording.range_of(*_ends(lines["searches"]), "search", "searches")
+        told = say("{score}, mean over n = {seeds} and {searches} a level.", **values, searches=searches)
+    single = say(
+        "Points without a line are single trials, of searches of several hyper-parameters or of values that "
+        "not every search of the level tried, at most {most} a level.",
+        most=tuning_charts.MOST_POINTS,
+    )
+    cross = gettext("A cross marks a value at which a trial diverged; diverged trials count at chance level.")
+    return together([told, single if len(points) else "", cross, gettext("From the records.")])
 
 
-def _counts(counts: pd.Series[int], one: str, several: str = "") -> str:
-    """Say how many of something there are at least and at most."""
-    low, high = int(counts.min()), int(counts.max())
-    if low == high:
-        return wording.count_of(low, one, several)
-    return f"{wording.count_range(low, high)} {several or one + 's'}"
+def _ends(counts: pd.Series[int]) -> tuple[int, int]:
+    return int(counts.min()), int(counts.max())

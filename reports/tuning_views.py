@@ -11,13 +11,25 @@ import pandas as pd
 from recipebench.reports import wording
 from recipebench.reports.contents import Contents
 from recipebench.reports.frames import data_name, endpoint
+from recipebench.reports.language import N_, gettext, listed, ngettext, parts, say, together
 from recipebench.reports.searches import FALLBACK, REPORTED, SEARCHED, Searches
 from recipebench.reports.suite_info import Endpoint, Targets, Tuning
-from recipebench.reports.views import INTERVAL, MOST_ROWS, Group, Row, View, factor_heading, sortable, view
-from recipebench.reports.wording import count, count_of, interval, number
+from recipebench.reports.views import (
+    MOST_ROWS,
+    Group,
+    Row,
+    View,
+    endpoint_in_unit,
+    factor_heading,
+    first_of,
+    mean_interval,
+    sortable,
+    view,
+)
+from recipebench.reports.wording import count, count_of, factor_name, interval, number, word
 
-TANG = "Tang et al., ACL 2020"
-CROWDED = "Sivaprasad et al., ICML 2020"
+TANG = N_("Tang et al., ACL 2020")
+CROWDED = N_("Sivaprasad et al., ICML 2020")
 MOST_NAMED = 6
 """The most optima at an edge that a sentence names."""
 
@@ -70,18 +82,22 @@ def against_default(contents: Contents, label: str) -> View:
     goal, found = endpoint(label, contents.suite), plan(contents)[1].against_default
     groups = []
     for factor, part in found[found["data"] == label].groupby("factor", sort=False):
-        groups.append(Group(str(factor), [_against_row(r, goal) for _, r in part.iterrows()]))
-    caption = (
-        f"{label}: mean {wording.endpoint_name(goal)}{_in_unit(goal)} of each level at its default (as "
-        f"the suite gives it, not tuned) and tuned, {wording.better(goal)}. Pairs are cells of one seed with "
-        "the same levels of all other factors; averaged inside each seed first, then mean and "
-        f"{INTERVAL}, n seeds. The difference is tuned "
-        "\N{MINUS SIGN} default, pair by pair; reporting seeds only."
+        groups.append(Group(factor_name(str(factor)), [_against_row(r, goal) for _, r in part.iterrows()]))
+    caption = say(
+        "{data}: mean {endpoint} of each level at its default (as the suite gives it, not tuned) and tuned, "
+        "{better}. Pairs are cells of one seed with the same levels of all other factors; averaged inside "
+        "each seed first, then mean and {interval}, n seeds. The difference is tuned \N{MINUS SIGN} "
+        "default, pair by pair; reporting seeds only.",
+        data=label,
+        endpoint=endpoint_in_unit(goal),
+        better=wording.better(goal),
+        interval=mean_interval(),
     )
-    ends = "95 % interval"
-    columns = ["default", ends, "tuned", ends, "tuned \N{MINUS SIGN} default", ends, "n", "pairs", "lacking"]
+    ends = gettext("95 % interval")
+    columns = [gettext("default"), ends, gettext("tuned"), ends]
+    columns += [gettext("tuned \N{MINUS SIGN} default"), ends, "n", gettext("pairs"), gettext("lacking")]
     name = f"tuned_against_default-{wording.slug(label)}"
-    return view(name, caption, ["tuned level", "default level"], columns, groups)
+    return view(name, caption, [gettext("tuned level"), gettext("default level")], columns, groups)
 
 
 def chosen(contents: Contents) -> View:
@@ -94,24 +110,35 @@ def chosen(contents: Contents) -> View:
         measure = criterion(contents, str(r["data"])).measure
         texts = [str(r["data"]), *(str(r[f]) for f in recipe), str(r["hyper_parameter"])]
         cells = [
-            ("not finished" if math.isnan(r["value"]) else f"{r['value']:.4g}", sortable(r["value"])),
+            (
+                gettext("not finished") if math.isnan(r["value"]) else f"{r['value']:.4g}",
+                sortable(r["value"]),
+            ),
             (wording.with_unit(r["score"], measure), sortable(r["score"])),
-            (str(r["edge"]), None),
+            (word(str(r["edge"])), None),
             (_width(r), sortable(r["width"])),
             (wording.difference(r["tolerance"], measure), sortable(r["tolerance"])),
             (wording.with_unit(r["diverged"], "accuracy"), sortable(r["diverged"])),
         ]
         rows.append(_row(texts, cells))
-    part = f" The first {MOST_ROWS:,} of {len(found):,}." if len(found) > MOST_ROWS else ""
-    caption = (
-        f"What validation chose; score: mean over n = {count_of(len(how.seeds), 'tuning seed')} of the "
-        "validation metric. Edge: the end at which no value beyond the chosen one was tried. Near-optimum: "
-        "how much of the range scores within the tolerance of the best, linear between trials "
-        f"({_OPEN.strip()}: it reaches an end of the range), of searches of one hyper-parameter; "
-        f"{_tolerance(contents)} Source: {CROWDED}; from the records.{part}"
+    told = say(
+        "What validation chose; score: mean over n = {seeds} of the validation metric. Edge: the end at "
+        "which no value beyond the chosen one was tried. Near-optimum: how much of the range scores within "
+        "the tolerance of the best, linear between trials ({open}: it reaches an end of the range), of "
+        "searches of one hyper-parameter; {tolerance}",
+        seeds=count_of(len(how.seeds), "tuning seed"),
+        open=_OPEN.strip(),
+        tolerance=_tolerance(contents),
     )
-    columns = ["value", "score", "edge", "near-optimum", "tolerance", "trials diverged"]
-    return view("chosen_values", caption, ["data", *recipe, "hyper-parameter"], columns, [Group("", rows)])
+    columns = [gettext("value"), gettext("score"), gettext("edge"), gettext("near-optimum")]
+    columns += [gettext("tolerance"), gettext("trials diverged")]
+    texts = [gettext("data"), *map(factor_name, recipe), gettext("hyper-parameter")]
+    caption = together([told, _source(CROWDED), first_of(len(found), "tables/chosen_values.csv")])
+    return view("chosen_values", caption, texts, columns, [Group("", rows)])
+
+
+def _source(paper: str) -> str:
+    return say("Source: {paper}; from the records.", paper=gettext(paper))
 
 
 def sensitivity(contents: Contents) -> View:
@@ -126,16 +153,14 @@ def sensitivity(contents: Contents) -> View:
             *((count(r[c]), sortable(r[c])) for c in ("n", "diverged")),
         ]
         rows.append(_row([str(r["data"]), r["search"], r["level"], r["hyper_parameter"]], cells))
-    total = len(found)
-    part = (
-        "" if total <= MOST_ROWS else f" The first {MOST_ROWS:,} of {total:,}; all in tables/sensitivity.csv."
-    )
-    caption = (
+    told = gettext(
         "Every value that was tried: mean validation score over the tuning seeds, n seeds, and how many of "
-        f"them diverged (they count at chance level); from the records.{part}"
+        "them diverged (they count at chance level); from the records."
     )
-    texts = ["data", "search", "level", "hyper-parameter"]
-    return view("sensitivity", caption, texts, ["value", "score", "n", "diverged"], [Group("", rows)])
+    caption = together([told, first_of(len(found), "tables/sensitivity.csv")])
+    texts = [gettext("data"), gettext("search"), gettext("level"), gettext("hyper-parameter")]
+    columns = [gettext("value"), gettext("score"), "n", gettext("diverged")]
+    return view("sensitivity", caption, texts, columns, [Group("", rows)])
 
 
 def best_of_k(contents: Contents) -> View:
@@ -150,25 +175,27 @@ def best_of_k(contents: Contents) -> View:
             by_k = row.set_index("k")["expected_best"]
             cells = [(_at(by_k, k, measure), sortable(by_k.get(k))) for k in budgets]
             rows.append(_row([str(level)], [*cells, _counted(row["searches"].iloc[0])]))
-        groups.append(Group(f"{label}{_comma_unit(measure)}", rows))
-    caption = f"{budget_caption(contents)} n = searches."
-    return view("best_of_k", caption, ["level"], [*(f"k = {k}" for k in budgets), "n"], groups)
+        heading = say("{data}, %", data=label) if wording.is_share(measure) else str(label)
+        groups.append(Group(heading, rows))
+    caption = together([budget_caption(contents), gettext("n = searches.")])
+    columns = [*(f"k = {k}" for k in budgets), "n"]
+    return view("best_of_k", caption, [gettext("level")], columns, groups)
 
 
 def budget_caption(contents: Contents) -> str:
     """Say what the expected best of k trials is."""
     how = plan(contents)[0]
-    order = (
-        " Later rounds of these searches depend on the earlier, so that this describes the trials that were "
+    order = gettext(
+        "Later rounds of these searches depend on the earlier, so that this describes the trials that were "
         "made, not a search of k."
-        if how.rounds > 1
-        else ""
     )
-    return (
+    told = say(
         "Expected best validation score when k of the trials are tried in random order: the mean of the best "
-        f"over all subsets of k, without bias ({TANG}); per search, then averaged over the searches of a "
-        f"level. It is the score by which trials are chosen, so it is optimistic.{order}"
+        "over all subsets of k, without bias ({source}); per search, then averaged over the searches of a "
+        "level. It is the score by which trials are chosen, so it is optimistic.",
+        source=gettext(TANG),
     )
+    return together([told, order if how.rounds > 1 else ""])
 
 
 def ranks(contents: Contents) -> View:
@@ -184,19 +211,20 @@ def ranks(contents: Contents) -> View:
                 (f"{by_k[k]:.2f}" if k in by_k else wording.NO_VALUE, sortable(by_k.get(k))) for k in budgets
             ]
             rows.append(_row([str(level)], [*cells, _counted(row["data_sets"].iloc[0])]))
-        groups.append(Group(str(factor), rows))
-    caption = f"{rank_caption()} n = data sets."
-    return view("rank_by_budget", caption, ["level"], [*(f"k = {k}" for k in budgets), "n"], groups)
+        groups.append(Group(factor_name(str(factor)), rows))
+    caption = together([rank_caption(), gettext("n = data sets.")])
+    columns = [*(f"k = {k}" for k in budgets), "n"]
+    return view("rank_by_budget", caption, [gettext("level")], columns, groups)
 
 
 def rank_caption() -> str:
     """Say what the rank by budget is."""
-    return (
+    told = gettext(
         "Rank of each tuned level by the expected best validation score of k trials, 1 is best, inside each "
         "data set on which all of them have as many finished searches, then averaged over these data "
-        "sets; equal scores share a rank. "
-        f"Source: {CROWDED}; from the records."
+        "sets; equal scores share a rank."
     )
+    return together([told, _source(CROWDED)])
 
 
 def cost(contents: Contents) -> View:
@@ -207,14 +235,16 @@ def cost(contents: Contents) -> View:
         share = (wording.with_unit(r["share"], "accuracy"), sortable(r["share"]))
         none = (wording.NO_VALUE, None)
         tried = [none if r["level"] == REPORTED else _counted(r[c]) for c in ("searches", "trials")]
-        rows.append(_row([str(r["level"])], [*tried, _counted(r["cells"]), seconds, share]))
-    caption = (
+        rows.append(_row([word(str(r["level"]))], [*tried, _counted(r["cells"]), seconds, share]))
+    caption = say(
         "What tuning cost on this machine, beside the cells that are reported; n = cells that ran. Seconds "
         "are a pack's training time over its members: a cost, never a speed. A cell that two searches share "
-        f"counts for both levels, but once in the row {SEARCHED!r}; from the records."
+        "counts for both levels, but once in the row '{row}'; from the records.",
+        row=word(SEARCHED),
     )
-    columns = ["searches", "trials", "cells", "pack seconds, sum", "of all seconds"]
-    return view("tuning_cost", caption, ["level"], columns, [Group("", rows)])
+    columns = [gettext("searches"), gettext("trials"), gettext("cells"), gettext("pack seconds, sum")]
+    columns += [gettext("of all seconds")]
+    return view("tuning_cost", caption, [gettext("level")], columns, [Group("", rows)])
 
 
 def time_to_target(contents: Contents) -> View:
@@ -225,46 +255,75 @@ def time_to_target(contents: Contents) -> View:
     groups = []
     for (label, factor), part in found.groupby(["data", "factor"], sort=False):
         goal = targets.criterion[data_name(str(label), contents.suite)]
-        target = wording.with_unit(part["target"].iloc[0], goal.measure)
-        heading = f"{label}, target {target}: {factor_heading(str(factor), contents)}"
+        heading = say(
+            "{data}, target {target}: {factor}",
+            data=label,
+            target=wording.with_unit(part["target"].iloc[0], goal.measure),
+            factor=factor_heading(str(factor), contents),
+        )
         groups.append(Group(heading, [_reached_row(r) for _, r in part.iterrows()]))
-    caption = (
-        f"Epochs until the validation metric reaches the target. {target_rule(contents, targets)} n = cells "
-        "that ended ok or diverged. Median: the first epoch by which at least half of them had reached it; a "
-        "cell that did not, or diverged, is a miss, and its time is beyond the last planned epoch. All "
-        f"misses are censored there, so the median needs no estimate of survival.{_unequal(found)} From "
-        "records and history."
+    caption = together(
+        [
+            gettext("Epochs until the validation metric reaches the target."),
+            target_rule(contents, targets),
+            gettext(
+                "n = cells that ended ok or diverged. Median: the first epoch by which at least half of "
+                "them had reached it; a cell that did not, or diverged, is a miss, and its time is beyond "
+                "the last planned epoch. All misses are censored there, so the median needs no estimate of "
+                "survival."
+            ),
+            _unequal(found),
+            gettext("From records and history."),
+        ]
     )
-    columns = ["n", "reached", "share", "median epochs", "gaps"]
-    return view("time_to_target", caption, ["level"], columns, groups)
+    columns = ["n", gettext("reached"), gettext("share"), gettext("median epochs"), gettext("gaps")]
+    return view("time_to_target", caption, [gettext("level")], columns, groups)
 
 
 def target_rule(contents: Contents, targets: Targets) -> str:
     """Say by which declared rule the targets are set."""
-    rule = (
-        f"Target by the declared rule chance + {targets.share:g} (best \N{MINUS SIGN} chance), best being "
-        "the best mean validation score of a recipe over the reporting seeds."
-        if targets.share is not None
-        else ""
-    )
+    rule = ""
+    if targets.share is not None:
+        rule = say(
+            "Target by the declared rule chance + {share} (best \N{MINUS SIGN} chance), best being the best "
+            "mean validation score of a recipe over the reporting seeds.",
+            share=f"{targets.share:g}",
+        )
     fixed = [label for label in contents.data if data_name(label, contents.suite) in targets.values]
-    declared = f"Declared as numbers before the run: {', '.join(fixed)}." if fixed else ""
+    declared = say("Declared as numbers before the run: {data}.", data=listed(fixed)) if fixed else ""
     known = set(contents.reached["data"]) if contents.reached is not None else set()
     lacking = [label for label in contents.data if label not in known]
-    without = f"No target on {', '.join(lacking)}." if lacking else ""
-    return " ".join(filter(None, (rule, declared, without)))
+    without = say("No target on {data}.", data=listed(lacking)) if lacking else ""
+    return together([rule, declared, without])
 
 
 def _what_was_tuned(contents: Contents, how: Tuning, found: Searches) -> str:
     trials = found.trials
     by_factor = trials.groupby("factor", sort=False)["level"].unique()
-    told = "; ".join(f"{factor}: {', '.join(names)}" for factor, names in by_factor.items())
-    rounds = f" in {count_of(how.rounds, 'round')}" if how.rounds > 1 else ""
-    seeds = f"{count_of(len(how.seeds), 'tuning seed')} ({', '.join(map(str, how.seeds))})"
-    return (
-        f"{count_of(trials['search'].nunique(), 'search', 'searches')} on "
-        f"{count_of(len(searched_data(contents)), 'data set')}, each of {count_of(how.trials, 'trial')} "
-        f"({how.method}){rounds} on {seeds}. Tuned were {told}."
+    told = parts(
+        say("{factor}: {levels}", factor=factor_name(str(factor)), levels=listed(names))
+        for factor, names in by_factor.items()
+    )
+    values = {
+        "searches": count_of(trials["search"].nunique(), "search", "searches"),
+        "sets": count_of(len(searched_data(contents)), "data set"),
+        "trials": count_of(how.trials, "trial"),
+        "method": how.method,
+        "tuning_seeds": count_of(len(how.seeds), "tuning seed"),
+        "seeds": listed(map(str, how.seeds)),
+        "tuned": told,
+    }
+    if how.rounds == 1:
+        return say(
+            "{searches} on {sets}, each of {trials} ({method}) on {tuning_seeds} ({seeds}). Tuned were "
+            "{tuned}.",
+            **values,
+        )
+    return say(
+        "{searches} on {sets}, each of {trials} ({method}) in {rounds} on {tuning_seeds} ({seeds}). Tuned "
+        "were {tuned}.",
+        **values,
+        rounds=count_of(how.rounds, "round"),
     )
 
 
@@ -272,13 +331,18 @@ def _how_it_was_chosen(contents: Contents, how: Tuning) -> str:
     by_name: dict[str, list[str]] = {}
     for label in searched_data(contents):
         by_name.setdefault(wording.endpoint_name(criterion(contents, label)), []).append(label)
-    told = "; ".join(f"{name} ({', '.join(labels)})" for name, labels in by_name.items())
-    reporting = ", ".join(map(str, contents.suite.seeds))
-    return (
-        f"In each search the trial with the best mean over the tuning seeds was chosen, by the {told}. The "
-        f"chosen values were then trained on the reporting seeds ({reporting}), none of which is a tuning "
-        "seed. Test data chose nothing."
+    told = parts(_with_data(name, labels) for name, labels in by_name.items())
+    return say(
+        "In each search the trial with the best mean over the tuning seeds was chosen, by the {criteria}. "
+        "The chosen values were then trained on the reporting seeds ({seeds}), none of which is a tuning "
+        "seed. Test data chose nothing.",
+        criteria=told,
+        seeds=listed(map(str, contents.suite.seeds)),
     )
+
+
+def _with_data(what: str, data: Iterable[str]) -> str:
+    return say("{what} ({data})", what=what, data=listed(data))
 
 
 def _unfinished(found: Searches) -> list[str]:
@@ -286,7 +350,13 @@ def _unfinished(found: Searches) -> list[str]:
     if not lacking:
         return []
     told = count_of(lacking, "search is", "searches are")
-    return [f"{told} not finished and chose nothing yet; the reported cells that wait for that are missing."]
+    return [
+        say(
+            "{searches} not finished and chose nothing yet; the reported cells that wait for that are "
+            "missing.",
+            searches=told,
+        )
+    ]
 
 
 def _edges(found: Searches) -> str:
@@ -294,14 +364,27 @@ def _edges(found: Searches) -> str:
     at = done[done["edge"].isin(("low", "high", "both"))]
     total = count_of(len(done), "optimum", "optima")
     if at.empty:
-        return f"None of {total} lies at an edge of what was tried."
-    named = [f"{r['level']} on {r['data']} ({r['hyper_parameter']} {r['edge']})" for _, r in at.iterrows()]
-    named = list(dict.fromkeys(named))
-    more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
-    lies = "lies" if len(at) == 1 else "lie"
-    return (
-        f"{len(at):,} of {total} {lies} at an edge of what was tried, so that a wider range may hold a "
-        f"better value: {'; '.join(named[:MOST_NAMED])}{more}."
+        return say("None of {optima} lies at an edge of what was tried.", optima=total)
+    named = list(dict.fromkeys(_edge(r) for _, r in at.iterrows()))
+    told = parts(named[:MOST_NAMED])
+    if len(named) > MOST_NAMED:
+        told = say("{optima} and {count} more", optima=told, count=len(named) - MOST_NAMED)
+    return ngettext(
+        "{count} of {optima} lies at an edge of what was tried, so that a wider range may hold a better "
+        "value: {named}.",
+        "{count} of {optima} lie at an edge of what was tried, so that a wider range may hold a better "
+        "value: {named}.",
+        len(at),
+    ).format(count=f"{len(at):,}", optima=total, named=told)
+
+
+def _edge(r: pd.Series[Any]) -> str:
+    return say(
+        "{level} on {data} ({hyper_parameter} {edge})",
+        level=r["level"],
+        data=r["data"],
+        hyper_parameter=r["hyper_parameter"],
+        edge=word(r["edge"]),
     )
 
 
@@ -314,12 +397,20 @@ def _against(contents: Contents, label: str) -> str:
     goal = endpoint(label, contents.suite)
     ordered = here.sort_values("difference_mean", kind="stable")
     ends = [
-        f"{wording.signed_difference(row['difference_mean'], goal.measure)} for {row['level']}"
+        say(
+            "{difference} for {level}",
+            difference=wording.signed_difference(row["difference_mean"], goal.measure),
+            level=row["level"],
+        )
         for row in (ordered.iloc[0], ordered.iloc[-1])
     ]
-    between = ends[0] if len(here) == 1 else f"from {ends[0]} to {ends[1]}"
-    name = wording.endpoint_name(goal)
-    return f"On {label} tuned \N{MINUS SIGN} default is {between} in the mean {name}; {wording.better(goal)}."
+    return say(
+        "On {data} tuned \N{MINUS SIGN} default is {difference} in the mean {endpoint}; {better}.",
+        data=label,
+        difference=ends[0] if len(here) == 1 else say("from {low} to {high}", low=ends[0], high=ends[1]),
+        endpoint=wording.endpoint_name(goal),
+        better=wording.better(goal),
+    )
 
 
 def _against_row(r: pd.Series[Any], goal: Endpoint) -> Row:
@@ -349,23 +440,22 @@ def _unequal(found: pd.DataFrame) -> str:
     several = found.groupby("data", sort=False)["last_epoch"].nunique().gt(1).any() if len(found) else False
     if not several:
         return ""
-    return " Planned epochs differ between levels: a miss is beyond the lowest of its level's."
+    return gettext("Planned epochs differ between levels: a miss is beyond the lowest of its level's.")
 
 
 def _width(r: pd.Series[Any]) -> str:
     if math.isnan(r["width"]):
         return wording.NO_VALUE
-    return f"{_OPEN if r['open'] else ''}{r['width']:.2f} {r['unit']}"
+    return f"{_OPEN if r['open'] else ''}{r['width']:.2f} {word(r['unit'])}"
 
 
 def _tolerance(contents: Contents) -> str:
     declared = [label for label in searched_data(contents) if _smallest(contents, label) > 0]
     others = [label for label in searched_data(contents) if label not in declared]
-    parts = [f"the smallest effect that the suite declares ({', '.join(declared)})"] if declared else []
-    parts += (
-        [f"{FALLBACK:.0%} of the way from chance level to the best ({', '.join(others)})"] if others else []
-    )
-    return f"tolerance: {'; '.join(parts)}."
+    effect = gettext("the smallest effect that the suite declares")
+    way = say("{share} of the way from chance level to the best", share=f"{FALLBACK:.0%}")
+    told = [_with_data(what, data) for what, data in ((effect, declared), (way, others)) if data]
+    return say("tolerance: {rules}.", rules=parts(told))
 
 
 def _smallest(contents: Contents, label: str) -> float:
@@ -389,11 +479,3 @@ def _row(texts: Iterable[str], cells: Iterable[tuple[str, float | None]]) -> Row
 
 def _counted(value: Any) -> tuple[str, float | None]:
     return count(value), sortable(value)
-
-
-def _in_unit(goal: Endpoint) -> str:
-    return f" in {wording.unit(goal.measure)}" if wording.unit(goal.measure) else ""
-
-
-def _comma_unit(measure: str) -> str:
-    return f", {wording.unit(measure)}" if wording.unit(measure) else ""

@@ -9,14 +9,16 @@ from typing import Any
 import altair as alt
 
 from recipebench.reports import verdict_words as words
-from recipebench.reports.charts import COLORS, ROWS, Spec, finish, rounded
+from recipebench.reports import wording
+from recipebench.reports.charts import COLORS, ROWS, Spec, finish, rounded, shown
 from recipebench.reports.claims import INCONCLUSIVE, REFUTED, SUPPORTED
+from recipebench.reports.language import N_, gettext
 from recipebench.reports.registered import Judged
 
 PLACE = "verdicts"
 """The slot of the figure on the page."""
 
-CAPTION = (
+CAPTION = N_(
     "Difference of each claim in smallest effects with its adjusted interval, cut at the frame; right of the "
     "dashed line at 1 it is larger than the smallest effect, and at −1 as much worse. Axis: symmetric "
     "logarithm. n, method and source stand in the table."
@@ -29,7 +31,7 @@ _SHAPES = ("circle", "cross", "diamond")
 _ROW_HEIGHT, _REACH = 30, 1.6
 _HOLLOW: Spec = {"filled": False, "fill": "transparent", "strokeWidth": 2.5}
 _TICKS = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 100_000, 1_000_000)
-_TIPS = {"claim": "claim", "word": "verdict", "text": "difference", "ends": "interval"}
+_TIPS = {"claim": N_("claim"), "word": N_("verdict"), "text": N_("difference"), "ends": N_("interval")}
 
 
 def drawn(verdicts: Sequence[Judged]) -> list[Judged]:
@@ -49,15 +51,16 @@ def forest(verdicts: Sequence[Judged]) -> Spec:
     scale = alt.Scale(domain=list(frame), type="symlog", nice=False)
     ticks = [t for tick in _TICKS for t in (-tick, tick) if frame[0] <= t <= frame[1]]
     axis = alt.Axis(values=sorted([0, *ticks]), format=",d")
-    title = "difference in smallest effects"
+    title = gettext("difference in smallest effects")
     x: dict[str, Any] = {"type": "quantitative", "scale": scale, "axis": axis, "title": title}
     order = [row["label"] for row in rows]
     left = alt.Axis(ticks=False, labelLimit=300)
     y = alt.Y("label", type="nominal", sort=order, title=None, axis=left)
-    colors = alt.Scale(domain=list(WORDS), range=list(WORD_COLORS))
+    known = list(map(wording.word, WORDS))
+    colors = alt.Scale(domain=known, range=list(WORD_COLORS))
     hue = alt.Color("word", type="nominal", scale=colors, sort=None)
-    shape = alt.Shape("word", type="nominal", scale=alt.Scale(domain=list(WORDS), range=list(_SHAPES)))
-    tips = [alt.Tooltip(field, type="nominal", title=name) for field, name in _TIPS.items()]
+    shape = alt.Shape("word", type="nominal", scale=alt.Scale(domain=known, range=list(_SHAPES)))
+    tips = shown(_TIPS)
     marks = [
         alt.Chart(alt.NamedData(name=name))
         .mark_rule(strokeWidth=1, opacity=0.7, strokeDash=dashes)
@@ -88,7 +91,7 @@ def forest_rows(verdicts: Sequence[Judged]) -> list[dict[str, Any]]:
             {
                 "label": f"{place[id(each)]}. {each.claim.name}",
                 "claim": each.claim.name,
-                "word": found.word,
+                "word": wording.word(found.word),
                 "mean": rounded(found.mean),
                 "low": rounded(low),
                 "high": rounded(high),

@@ -7,6 +7,7 @@ import math
 from recipebench.reports import verdict_words as words
 from recipebench.reports import wording
 from recipebench.reports.contents import Contents
+from recipebench.reports.language import gettext, listed, parts, say
 from recipebench.reports.registered import Judged, OnData
 from recipebench.reports.statistics.inference import POWER
 from recipebench.reports.suite_info import KINDS, OF, SCOPES
@@ -20,19 +21,23 @@ def verdicts(contents: Contents) -> View:
     family = contents.verdicts
     rows = [_verdict_row(place, judged) for place, judged in enumerate(family, start=1)]
     count = wording.count_of(len(family), "claim")
-    told = f"{words.level(family[0])} intervals, Bonferroni" if family else ""
-    caption = (
-        f"The {count} that the suite registered, one family ({told}; p by Holm). Differences are in smallest "
-        "effects (on the scale itself where these are 0), positive where the first level is better. "
-        "Supported: the interval lies above 1 (equivalent: inside ±1); refuted: below it (outside). n "
-        "blocks, one a data set and seed, averaged over all other factors first; data sets are strata "
-        f"({SOURCE}). Power: to tell a true difference of one smallest effect from none, with the spread of "
-        "this run. Detectable: what would be found, above the smallest effect, in "
-        f"{100 * POWER:.0f}\N{NO-BREAK SPACE}% of such runs. Seeds: of each data set, with which the "
-        "difference that was seen would settle the claim."
+    caption = say(
+        "The {claims} that the suite registered, one family ({level} intervals, Bonferroni; p by Holm). "
+        "Differences are in smallest effects (on the scale itself where these are 0), positive where the "
+        "first level is better. Supported: the interval lies above 1 (equivalent: inside ±1); refuted: "
+        "below it (outside). n blocks, one a data set and seed, averaged over all other factors first; data "
+        "sets are strata ({source}). Power: to tell a true difference of one smallest effect from none, "
+        "with the spread of this run. Detectable: what would be found, above the smallest effect, in "
+        "{often} of such runs. Seeds: of each data set, with which the difference that was seen would "
+        "settle the claim.",
+        claims=count,
+        level=words.level(family[0]),
+        source=SOURCE,
+        often=f"{100 * POWER:.0f}\N{NO-BREAK SPACE}%",
     )
-    texts = ["#", "claim", "verdict", "about"]
-    numbers = ["difference", "interval", "p, Holm", "n", "power", "detectable", "seeds to settle"]
+    texts = ["#", gettext("claim"), gettext("verdict"), gettext("about")]
+    numbers = [gettext("difference"), gettext("interval"), gettext("p, Holm"), "n", gettext("power")]
+    numbers += [gettext("detectable"), gettext("seeds to settle")]
     return view("verdicts", caption, texts, numbers, [Group("", rows)])
 
 
@@ -42,26 +47,19 @@ def effects(contents: Contents) -> View:
         Group(f"{place}. {judged.claim.name}", [_effect_row(each) for each in judged.on])
         for place, judged in enumerate(contents.verdicts, start=1)
     ]
-    caption = (
+    caption = say(
         "Effects behind the verdicts, one row a data set, in the unit of its endpoint and positive where the "
         "first level is better; intervals at the level of the verdicts. Ratio: errors or losses of the first "
         "level over those of the second, where the suite declares a reference; there the logarithm of the "
         "ratio is what is tested. P: share of blocks in which the first is better, ties by half. Pairing: "
         "correlation of the two levels over seeds; near 0 pairing gains nothing. Test set: standard error of "
         "an accuracy by its test samples alone, which more seeds do not shrink and no interval here holds. "
-        f"n blocks; {SOURCE}."
+        "n blocks; {source}.",
+        source=SOURCE,
     )
-    numbers = [
-        "smallest effect",
-        "difference",
-        "interval",
-        "ratio",
-        "its interval",
-        "P",
-        "pairing",
-        "test set",
-    ]
-    return view("effects", caption, ["data", "compared"], [*numbers, "n"], groups)
+    numbers = [gettext("smallest effect"), gettext("difference"), gettext("interval"), gettext("ratio")]
+    numbers += [gettext("its interval"), "P", gettext("pairing"), gettext("test set")]
+    return view("effects", caption, [gettext("data"), gettext("compared")], [*numbers, "n"], groups)
 
 
 def agreement(judged: Judged) -> str:
@@ -69,14 +67,16 @@ def agreement(judged: Judged) -> str:
     found = judged.verdict.effects
     if found.data_sets < 2:
         return ""
-    share = "" if math.isnan(found.interaction) else f"; interaction share {found.interaction:.2f}"
-    return f"{found.agreeing} of {found.data_sets} data sets agree in sign{share}"
+    agree = say("{agreeing} of {sets} data sets agree in sign", agreeing=found.agreeing, sets=found.data_sets)
+    if math.isnan(found.interaction):
+        return agree
+    return parts([agree, say("interaction share {share}", share=f"{found.interaction:.2f}")])
 
 
 def _verdict_row(place: int, judged: Judged) -> Row:
     verdict, claim = judged.verdict, judged.claim
     blocks = sum(each.blocks for each in judged.on)
-    texts = [str(place), claim.name, verdict.word, _about(judged)]
+    texts = [str(place), claim.name, wording.word(verdict.word), _about(judged)]
     shown = [
         words.number(verdict.mean),
         words.ends(judged),
@@ -92,33 +92,39 @@ def _verdict_row(place: int, judged: Judged) -> Row:
 
 
 def _about(judged: Judged) -> str:
-    parts = [words.places(judged)]
+    told = [words.places(judged)]
     if judged.claim.scope != "these":
-        parts.append(SCOPES[judged.claim.scope])
+        told.append(gettext(SCOPES[judged.claim.scope]))
     if judged.claim.kind != "greater":
-        parts.append(KINDS[judged.claim.kind])
+        told.append(gettext(KINDS[judged.claim.kind]))
     if judged.claim.of != "average":
-        parts.append(OF[judged.claim.of])
-    return "; ".join(filter(None, [*parts, agreement(judged), _left_out(judged)]))
+        told.append(gettext(OF[judged.claim.of]))
+    return parts([*told, agreement(judged), _left_out(judged)])
 
 
 def _left_out(judged: Judged) -> str:
     blocks = judged.verdict.claim.blocks
-    diverged = wording.count_of(blocks.diverged, "pair") + " with a diverged cell" if blocks.diverged else ""
-    single = wording.count_of(judged.unpaired, "cell") + " without a counterpart" if judged.unpaired else ""
-    return ", ".join(filter(None, [diverged, single]))
+    told = []
+    if blocks.diverged:
+        told.append(say("{pairs} with a diverged cell", pairs=wording.count_of(blocks.diverged, "pair")))
+    if judged.unpaired:
+        told.append(say("{cells} without a counterpart", cells=wording.count_of(judged.unpaired, "cell")))
+    return listed(told)
 
 
 def _effect_row(each: OnData) -> Row:
     known = not math.isnan(each.mean)
     has_ratio = known and not math.isnan(each.ratio)
-    compared = " against ".join(filter(None, (each.first, each.second))) or "averages"
+    sides = list(filter(None, (each.first, each.second)))
+    compared = gettext(" against ").join(sides) if sides else gettext("averages")
     shown = [
         wording.difference(each.smallest, each.measure),
         wording.difference(each.mean, each.measure) if known else wording.NO_VALUE,
         wording.interval(each.low, each.high, each.measure),
         f"{each.ratio:.3g}" if has_ratio else wording.NO_VALUE,
-        f"{each.ratio_low:.3g} to {each.ratio_high:.3g}" if has_ratio else wording.NO_VALUE,
+        say("{low} to {high}", low=f"{each.ratio_low:.3g}", high=f"{each.ratio_high:.3g}")
+        if has_ratio
+        else wording.NO_VALUE,
         words.number(each.superiority),
         words.number(each.correlation),
         wording.NO_VALUE

@@ -7,98 +7,135 @@ from collections.abc import Sequence
 
 from recipebench.reports import wording
 from recipebench.reports.claims import INCONCLUSIVE, REFUTED, SUPPORTED
+from recipebench.reports.language import N_, comma, gettext, listed, ngettext, parts, say, together
 from recipebench.reports.registered import Judged, OnData
 from recipebench.reports.statistics.inference import MOST_SEEDS, POWER
 
-NONE_REGISTERED = (
+NONE_REGISTERED = N_(
     "The suite registered no claim: nothing here was put to a registered test, and comparisons of levels "
     "are exploratory."
 )
 """What stands in place of verdicts."""
 
-RATIOS = {"log_error": "errors", "log_loss": "losses"}
+RATIOS = {"log_error": N_("errors × {ratio}"), "log_loss": N_("losses × {ratio}")}
 """Of what a difference on a scale is the ratio."""
-
-_EFFECT = "smallest effect"
 
 
 def sentences(verdicts: Sequence[Judged]) -> list[str]:
     """Return one sentence that counts the verdicts, then one for each claim; or that there is none."""
     if not verdicts:
-        return [NONE_REGISTERED]
+        return [gettext(NONE_REGISTERED)]
     return [counted(verdicts), *(sentence(each) for each in verdicts)]
 
 
 def in_brief(verdicts: Sequence[Judged]) -> list[str]:
     """Return a line that counts the verdicts, and one for each word with its claims."""
     if not verdicts:
-        return [NONE_REGISTERED]
+        return [gettext(NONE_REGISTERED)]
     found = [counted(verdicts)]
     for word in (SUPPORTED, REFUTED, INCONCLUSIVE):
         mine = [_brief(each) for each in verdicts if each.verdict.word == word]
-        found += [f"{word.capitalize()}: {'; '.join(mine)}."] if mine else []
+        found += [say("{verdict}: {claims}.", verdict=_capital(word), claims=parts(mine))] if mine else []
     return found
 
 
+def _capital(word: str) -> str:
+    said = wording.word(word)
+    return said[:1].upper() + said[1:]
+
+
 def _brief(judged: Judged) -> str:
-    known = "" if math.isnan(judged.verdict.mean) else f" ({difference(judged)}, {ends(judged)})"
-    return f"{judged.claim.name}{known}"
+    if math.isnan(judged.verdict.mean):
+        return judged.claim.name
+    return say(
+        "{claim} ({difference}, {interval})",
+        claim=judged.claim.name,
+        difference=difference(judged),
+        interval=ends(judged),
+    )
 
 
 def counted(verdicts: Sequence[Judged]) -> str:
     """Count the verdicts of a family."""
     words = [each.verdict.word for each in verdicts]
-    parts = [f"{words.count(word)} {word}" for word in (SUPPORTED, REFUTED, INCONCLUSIVE)]
+    told = listed(
+        say("{count} {verdict}", count=words.count(word), verdict=wording.word(word))
+        for word in (SUPPORTED, REFUTED, INCONCLUSIVE)
+    )
     claims = wording.count_of(len(words), "claim was", "claims were")
-    return f"{claims} registered in the suite: {', '.join(parts)}."
+    return say("{claims} registered in the suite: {verdicts}.", claims=claims, verdicts=told)
 
 
 def sentence(judged: Judged) -> str:
     """Tell a verdict: the word, the difference with its adjusted interval, and why it is inconclusive."""
     verdict, claim = judged.verdict, judged.claim
-    start = f"{verdict.word.capitalize()}: {claim.name}.{_MEANS.get((verdict.word, claim.kind), '')}"
+    start = [say("{verdict}: {claim}.", verdict=_capital(verdict.word), claim=claim.name)]
+    if (verdict.word, claim.kind) in _MEANS:
+        start.append(gettext(_MEANS[verdict.word, claim.kind]))
     if math.isnan(verdict.mean):
-        return " ".join([start, *verdict.reasons])
-    told = f"{difference(judged)} ({level(judged)} interval {ends(judged)})"
-    told = f"The difference is {told} on {places(judged)}"
+        return together([*start, *verdict.reasons])
+    values = {
+        "difference": difference(judged),
+        "level": level(judged),
+        "interval": ends(judged),
+        "data": places(judged),
+    }
     each = [_on(one) for one in judged.on if not math.isnan(one.mean)]
-    parts = [start, f"{told}: {'; '.join(each)}." if each else f"{told}."]
-    if verdict.word == INCONCLUSIVE:
-        parts += [*verdict.reasons, unsettled(judged)]
-    return " ".join(parts)
+    if each:
+        told = say(
+            "The difference is {difference} ({level} interval {interval}) on {data}: {each}.",
+            **values,
+            each=parts(each),
+        )
+    else:
+        told = say("The difference is {difference} ({level} interval {interval}) on {data}.", **values)
+    open_still = [*verdict.reasons, unsettled(judged)] if verdict.word == INCONCLUSIVE else []
+    return together([*start, told, *open_still])
 
 
 _MEANS = {
-    (REFUTED, "greater"): " It is not better by more than the smallest effect.",
-    (REFUTED, "equivalent"): " They differ by more than the smallest effect.",
-    (SUPPORTED, "equivalent"): " They differ by less than the smallest effect.",
+    (REFUTED, "greater"): N_("It is not better by more than the smallest effect."),
+    (REFUTED, "equivalent"): N_("They differ by more than the smallest effect."),
+    (SUPPORTED, "equivalent"): N_("They differ by less than the smallest effect."),
 }
 
 
 def unsettled(judged: Judged) -> str:
     """Say what the run could have found, and how many seeds would settle the claim."""
-    of = "data set" if judged.claim.scope == "new" else "seed"
-    often = f"{100 * POWER:.0f}\N{NO-BREAK SPACE}%"
-    found = f"In {often} of such runs {detectable(judged)} would be found"
+    new = judged.claim.scope == "new"
+    found = say(
+        "In {often} of such runs {detectable} would be found",
+        often=f"{100 * POWER:.0f}\N{NO-BREAK SPACE}%",
+        detectable=detectable(judged),
+    )
     seeds = judged.verdict.to_settle
     if math.isnan(seeds):
-        return f"{found}; how many {of}s would settle it is not known."
-    each = "" if of == "data set" else " a data set"
-    many = (
-        f"about {wording.count_of(int(seeds), of)}"
-        if math.isfinite(seeds)
-        else f"more than {MOST_SEEDS:,} {of}s"
+        unknown = (
+            N_("{found}; how many data sets would settle it is not known."),
+            N_("{found}; how many seeds would settle it is not known."),
+        )
+        return say(unknown[0] if new else unknown[1], found=found)
+    if math.isfinite(seeds):
+        of = wording.count_of(int(seeds), "data set") if new else wording.count_of(int(seeds), "seed")
+        many = say("about {count}", count=of)
+    else:
+        of = wording.count_of(MOST_SEEDS, "data set") if new else wording.count_of(MOST_SEEDS, "seed")
+        many = say("more than {count}", count=of)
+    settled = (
+        N_("{found}; were the true difference the one seen, {many} would settle it."),
+        N_("{found}; were the true difference the one seen, {many} a data set would settle it."),
     )
-    return f"{found}; were the true difference the one seen, {many}{each} would settle it."
+    return say(settled[0] if new else settled[1], found=found, many=many)
 
 
 def detectable(judged: Judged) -> str:
     """Say how large a difference, or how narrow an equivalence, such a run finds."""
     value = judged.verdict.detectable
     if judged.claim.kind == "equivalent":
-        return f"equivalence within {amount(value, judged)}"
-    above = f" above the {_EFFECT}" if judged.relative else ""
-    return f"a difference of {amount(value, judged)}{above}"
+        return say("equivalence within {amount}", amount=amount(value, judged))
+    if judged.relative:
+        return say("a difference of {amount} above the smallest effect", amount=amount(value, judged))
+    return say("a difference of {amount}", amount=amount(value, judged))
 
 
 def difference(judged: Judged) -> str:
@@ -109,22 +146,27 @@ def difference(judged: Judged) -> str:
 def amount(value: float, judged: Judged) -> str:
     """Tell a difference in smallest effects, or on the scale where these are 0."""
     if math.isinf(value):
-        return "no known size"
+        return gettext("no known size")
     if not judged.relative:
         scale = judged.on[0].scale
-        return f"{number(value)} on the scale {scale}" if scale in RATIOS else number(value)
-    return f"{number(value)} smallest effect{'' if abs(value) == 1 else 's'}"
+        if scale not in RATIOS:
+            return number(value)
+        return say("{number} on the scale {scale}", number=number(value), scale=scale)
+    one = ngettext("{count} smallest effect", "{count} smallest effects", 1 if abs(value) == 1 else 2)
+    return one.format(count=number(value))
 
 
 def ends(judged: Judged) -> str:
     """Tell the adjusted interval."""
     low, high = judged.verdict.low, judged.verdict.high
-    return "not known" if math.isnan(low) else f"{number(low)} to {number(high)}"
+    if math.isnan(low):
+        return gettext("not known")
+    return say("{low} to {high}", low=number(low), high=number(high))
 
 
 def level(judged: Judged) -> str:
     """Tell the level of the adjusted interval."""
-    return f"adjusted {100 * judged.verdict.level:.4g}\N{NO-BREAK SPACE}%"
+    return say("adjusted {level}", level=f"{100 * judged.verdict.level:.4g}\N{NO-BREAK SPACE}%")
 
 
 def number(value: float) -> str:
@@ -142,19 +184,23 @@ def number(value: float) -> str:
 def places(judged: Judged) -> str:
     """Name the data sets of a claim."""
     names = [each.data for each in judged.on]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return names[0] if len(names) == 1 else gettext(" and ").join([listed(names[:-1]), names[-1]])
 
 
 def ratio(each: OnData) -> str:
     """Tell the ratio of errors or losses, or nothing."""
     if each.scale not in RATIOS or math.isnan(each.ratio):
         return ""
-    return f"{RATIOS[each.scale]} × {each.ratio:.3g}"
+    return say(RATIOS[each.scale], ratio=f"{each.ratio:.3g}")
 
 
 def _on(each: OnData) -> str:
-    better = "better" if each.mean >= 0 else "worse"
-    size = wording.difference(abs(each.mean), each.measure)
-    small = wording.difference(each.smallest, each.measure)
-    told = [part for part in (ratio(each), f"{_EFFECT} {small}") if part]
-    return f"{each.data} {size} {better} ({', '.join(told)})"
+    smallest = say("smallest effect {size}", size=wording.difference(each.smallest, each.measure))
+    known = ratio(each)
+    better, worse = N_("{data} {size} better ({notes})"), N_("{data} {size} worse ({notes})")
+    return say(
+        better if each.mean >= 0 else worse,
+        data=each.data,
+        size=wording.difference(abs(each.mean), each.measure),
+        notes=comma(known, smallest) if known else smallest,
+    )

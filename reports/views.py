@@ -13,15 +13,10 @@ from recipebench.reports import charts, wording
 from recipebench.reports.contents import Contents
 from recipebench.reports.frames import ABSENT, STATUSES, data_name, endpoint
 from recipebench.reports.headline import lead
+from recipebench.reports.language import N_, comma, gettext, say, together
 from recipebench.reports.suite_info import Endpoint
-from recipebench.reports.wording import NO_RANKING, NO_VALUE, count, interval, number
+from recipebench.reports.wording import NO_VALUE, count, factor_name, interval, number, word
 
-SOURCE = "Student 1908, quantiles by SciPy"
-INTERVAL = (
-    "95\N{NO-BREAK SPACE}% t interval over seeds, of shares on the logit scale and of losses on the log "
-    f"scale ({SOURCE})"
-)
-COUNTS = "Counts of records; no estimate."
 MOST_ROWS = 1_500
 _COST = ("cells", "seconds", "median_seconds", "parameters_max", "steps_max")
 
@@ -90,20 +85,37 @@ class View:
         return [row for group in self.groups for row in group.rows]
 
 
+def mean_interval() -> str:
+    """Say how the interval of a mean is made, and its source."""
+    return gettext(
+        "95\N{NO-BREAK SPACE}% t interval over seeds, of shares on the logit scale and of losses on the log "
+        "scale (Student 1908, quantiles by SciPy)"
+    )
+
+
 def status(contents: Contents) -> View:
     """Show how the planned cells ended."""
     columns = ["planned", *STATUSES]
-    rows = [plain_row([r["data"]], [r[c] for c in columns]) for _, r in contents.counts.iterrows()]
-    tuned = "" if contents.searches is None else " Trials of searches are among them."
-    caption = f"How the planned cells ended: planned = ok + diverged + failed + missing.{tuned} {COUNTS}"
-    return view("status", caption, ["data"], columns, [Group("", rows)])
+    rows = [plain_row([word(r["data"])], [r[c] for c in columns]) for _, r in contents.counts.iterrows()]
+    told = [gettext("How the planned cells ended: planned = ok + diverged + failed + missing.")]
+    told += [gettext("Trials of searches are among them.")] if contents.searches is not None else []
+    caption = together([*told, _no_estimate()])
+    return view("status", caption, [gettext("data")], list(map(word, columns)), [Group("", rows)])
+
+
+def _no_estimate() -> str:
+    return gettext("Counts of records; no estimate.")
 
 
 def reasons(contents: Contents) -> View:
     """Show why cells did not end ok."""
-    rows = [plain_row([r["status"], r["reason"]], [r["cells"]]) for _, r in contents.reasons.iterrows()]
-    caption = f"Why cells did not end ok; numbers inside a reason are left out. {COUNTS}"
-    return view("reasons", caption, ["status", "reason"], ["cells"], [Group("", rows)])
+    rows = [
+        plain_row([word(r["status"]), word(r["reason"])], [r["cells"]])
+        for _, r in contents.reasons.iterrows()
+    ]
+    told = gettext("Why cells did not end ok; numbers inside a reason are left out.")
+    texts, numbers = [gettext("status"), gettext("reason")], [gettext("cells")]
+    return view("reasons", together([told, _no_estimate()]), texts, numbers, [Group("", rows)])
 
 
 def factor_means(contents: Contents, label: str) -> View:
@@ -115,20 +127,28 @@ def factor_means(contents: Contents, label: str) -> View:
     for factor in contents.compared_on(label):
         rows = [_mean_row(r, ["level"], goal, frame) for _, r in here[here["factor"] == factor].iterrows()]
         groups.append(Group(factor_heading(factor, contents), rows))
-    caption = (
-        f"{label}: mean {wording.endpoint_name(goal)}{_in_unit(goal)} of each level, {wording.better(goal)}. "
-        f"A seed's cells are averaged over all other factors first; then mean and {INTERVAL}, n seeds. "
-        f"{chance(goal)}"
+    told = say(
+        "{data}: mean {endpoint} of each level, {better}. A seed's cells are averaged over all other factors "
+        "first; then mean and {interval}, n seeds.",
+        data=label,
+        endpoint=endpoint_in_unit(goal),
+        better=wording.better(goal),
+        interval=mean_interval(),
     )
-    return _mean_view(f"factor_means-{wording.slug(label)}", caption, ["level"], goal, frame, groups)
+    caption, texts = together([told, chance(goal)]), [gettext("level")]
+    return _mean_view(f"factor_means-{wording.slug(label)}", caption, texts, goal, frame, groups)
 
 
 def factor_heading(factor: str, contents: Contents) -> str:
     """Head a factor's rows; optimizers at default rates are labelled as such."""
+    name = factor_name(factor)
     if factor != "optimizer" or contents.rates == "tuned":
-        return factor
-    which = "" if contents.rates == "untuned" else "not marked tuned: "
-    return f"{factor} ({which}at {contents.suite.rates}, {NO_RANKING})"
+        return name
+    which = {
+        "untuned": N_("{factor} (at {rates}, not a ranking)"),
+        "mixed": N_("{factor} (not marked tuned: at {rates}, not a ranking)"),
+    }
+    return say(which[contents.rates], factor=name, rates=contents.suite.rates)
 
 
 def best(contents: Contents, label: str) -> View:
@@ -138,14 +158,20 @@ def best(contents: Contents, label: str) -> View:
     frame = charts.forest_frame(here)
     left_out = contents.recipes[contents.recipes["data"] == label]
     fewer = int((left_out["n"] < left_out["n"].max()).sum())
-    caption = (
-        f"{label}: the {wording.count_of(len(here), 'recipe')} with the best {_criterion(contents, label)}; "
-        f"reported is the {wording.endpoint_name(goal)}{_in_unit(goal)}, {wording.better(goal)}: "
-        f"mean and {INTERVAL}, n seeds. {_LEAD}{_rates(contents)} {_chosen_on(here)}"
-        + (f" {wording.count_of(fewer, 'recipe')} with fewer seeds left out." if fewer else "")
+    told = say(
+        "{data}: the {recipes} with the best {criterion}; reported is the {endpoint}, {better}: mean and "
+        "{interval}, n seeds.",
+        data=label,
+        recipes=wording.count_of(len(here), "recipe"),
+        criterion=_criterion(contents, label),
+        endpoint=endpoint_in_unit(goal),
+        better=wording.better(goal),
+        interval=mean_interval(),
     )
+    left = say("{recipes} with fewer seeds left out.", recipes=wording.count_of(fewer, "recipe"))
+    caption = together([told, _lead(), _rates(contents), _chosen_on(here), left if fewer else ""])
     rows = [_choice_row(contents, r, ["place", *contents.compared], frame) for _, r in here.iterrows()]
-    texts = ["#", *contents.compared]
+    texts = ["#", *map(factor_name, contents.compared)]
     return _choice_view(f"best-{wording.slug(label)}", caption, texts, goal, frame, [Group("", rows)])
 
 
@@ -159,19 +185,25 @@ def within(contents: Contents, label: str) -> View:
         mine = here[here["factor"] == factor]
         rows = [_choice_row(contents, r, ["level", "with"], frame) for r in _with_rest(mine, names)]
         groups.append(Group(factor_heading(factor, contents), rows))
-    caption = (
-        f"{label}: within each level the recipe with the best {_criterion(contents, label)}; reported is the "
-        f"{wording.endpoint_name(goal)}{_in_unit(goal)}, {wording.better(goal)}: mean and {INTERVAL}, "
-        f"n seeds. {_LEAD}{_rates(contents)} {_chosen_on(here)}"
+    told = say(
+        "{data}: within each level the recipe with the best {criterion}; reported is the {endpoint}, "
+        "{better}: mean and {interval}, n seeds.",
+        data=label,
+        criterion=_criterion(contents, label),
+        endpoint=endpoint_in_unit(goal),
+        better=wording.better(goal),
+        interval=mean_interval(),
     )
-    name = f"within-{wording.slug(label)}"
-    return _choice_view(name, caption, ["level", "best with"], goal, frame, groups)
+    caption = together([told, _lead(), _rates(contents), _chosen_on(here)])
+    name, texts = f"within-{wording.slug(label)}", [gettext("level"), gettext("best with")]
+    return _choice_view(name, caption, texts, goal, frame, groups)
 
 
-_LEAD = (
-    "Lead: by how much the first recipe of the data set is better, seed by seed, with its "
-    "95\N{NO-BREAK SPACE}% t interval; no verdict."
-)
+def _lead() -> str:
+    return gettext(
+        "Lead: by how much the first recipe of the data set is better, seed by seed, with its "
+        "95\N{NO-BREAK SPACE}% t interval; no verdict."
+    )
 
 
 def _with_rest(rows: pd.DataFrame, names: Sequence[str]) -> Iterable[pd.Series[Any]]:
@@ -188,31 +220,37 @@ def _criterion(contents: Contents, label: str) -> str:
 
 def _chosen_on(rows: pd.DataFrame) -> str:
     if len(rows) and rows["fresh"].all():
-        return "Chosen by the tuning seeds' trials, on seeds that are not reported."
-    return "Chosen and reported on the same seeds: the first means are optimistic."
+        return gettext("Chosen by the tuning seeds' trials, on seeds that are not reported.")
+    return gettext("Chosen and reported on the same seeds: the first means are optimistic.")
 
 
 def _rates(contents: Contents) -> str:
-    return {
-        "tuned": "",
-        "untuned": f" Recipes at these {contents.suite.rates}: not a ranking of optimizers.",
-        "mixed": f" Optimizers not marked tuned are at {contents.suite.rates}: not a ranking of optimizers.",
-    }[contents.rates]
+    if contents.rates == "tuned":
+        return ""
+    which = {
+        "untuned": N_("Recipes at these {rates}: not a ranking of optimizers."),
+        "mixed": N_("Optimizers not marked tuned are at {rates}: not a ranking of optimizers."),
+    }
+    return say(which[contents.rates], rates=contents.suite.rates)
 
 
 def _choice_view(
     name: str, caption: str, texts: list[str], goal: Endpoint, frame: tuple[float, float], groups: list[Group]
 ) -> View:
-    unit = f", {wording.unit(goal.measure)}" if wording.unit(goal.measure) else ""
+    share = wording.is_share(goal.measure)
     first = [
-        f"validation{unit}",
-        f"mean{unit}",
-        "95 % interval",
-        f"lead{unit and ', points'}",
-        "its interval",
+        gettext("validation, %") if share else gettext("validation"),
+        gettext("mean, %") if share else gettext("mean"),
+        gettext("95 % interval"),
+        gettext("lead, points") if share else gettext("lead"),
+        gettext("its interval"),
     ]
     ends = tuple(number(end, goal.measure) for end in frame)
-    return view(name, caption, texts, [*first, "n", "diverged", "gaps"], groups, plot=ends)
+    return view(name, caption, texts, [*first, *_counts()], groups, plot=ends)
+
+
+def _counts() -> list[str]:
+    return ["n", gettext("diverged"), gettext("gaps")]
 
 
 def _choice_row(
@@ -244,12 +282,33 @@ def recipes(contents: Contents) -> View:
         texts[at:at], values[at:at] = [mean, ends], [sortable(r["mean"]), sortable(r["low"])]
         rows.append(Row(texts, values))
     total = len(contents.recipes)
-    part = "" if total <= MOST_ROWS else f" The first {MOST_ROWS:,} of {total:,}; all in tables/recipes.csv."
-    which = "Optimizers" if contents.rates == "untuned" else "Optimizers not marked tuned"
-    rates = "" if contents.rates == "tuned" else f" {which} at {contents.suite.rates}, {NO_RANKING}."
-    caption = f"Every recipe in declared order: mean endpoint and {INTERVAL}, n seeds.{rates}{part}"
-    columns = ["mean", "95 % interval", "n", "diverged", "gaps"]
-    return view("all_recipes", caption, ["data", *contents.compared], columns, [Group("", rows)])
+    part = first_of(total, "tables/recipes.csv")
+    told = say(
+        "Every recipe in declared order: mean endpoint and {interval}, n seeds.", interval=mean_interval()
+    )
+    caption = together([told, _listed_rates(contents), part])
+    columns = [gettext("mean"), gettext("95 % interval"), *_counts()]
+    texts = [gettext("data"), *map(factor_name, contents.compared)]
+    return view("all_recipes", caption, texts, columns, [Group("", rows)])
+
+
+def first_of(total: int, file: str) -> str:
+    """Say that a table shows the first of so many rows, and where all are; nothing where it shows all."""
+    if total <= MOST_ROWS:
+        return ""
+    return say(
+        "The first {shown} of {total}; all in {file}.", shown=f"{MOST_ROWS:,}", total=f"{total:,}", file=file
+    )
+
+
+def _listed_rates(contents: Contents) -> str:
+    if contents.rates == "tuned":
+        return ""
+    which = {
+        "untuned": N_("Optimizers at {rates}, not a ranking."),
+        "mixed": N_("Optimizers not marked tuned at {rates}, not a ranking."),
+    }
+    return say(which[contents.rates], rates=contents.suite.rates)
 
 
 def outcomes(contents: Contents) -> View:
@@ -264,8 +323,10 @@ def outcomes(contents: Contents) -> View:
             share = wording.with_unit(r["diverged_share"], "accuracy")
             rows.append(Row([*row.texts, share], [*row.values, sortable(r["diverged_share"])]))
         groups.append(Group(factor_heading(str(factor), contents), rows))
-    caption = f"How the cells of each level ended; share diverged = diverged / (ok + diverged). {COUNTS}"
-    return view("outcomes", caption, ["level"], ["cells", *STATUSES, "share diverged"], groups)
+    told = gettext("How the cells of each level ended; share diverged = diverged / (ok + diverged).")
+    caption = together([told, _no_estimate()])
+    columns = [gettext("cells"), *map(word, STATUSES), gettext("share diverged")]
+    return view("outcomes", caption, [gettext("level")], columns, groups)
 
 
 def cost(contents: Contents) -> View:
@@ -284,13 +345,15 @@ def cost(contents: Contents) -> View:
         )
         for _, r in contents.cost.iterrows()
     ]
-    caption = (
+    told = gettext(
         "Cost of the cells that ran (ok or diverged) on this machine. Seconds are a pack's training time "
         "over its members: a cost, never a speed. Sums and medians over n = cells; from the records."
-        + ("" if contents.searches is None else " Without the trials of searches, which stand under Tuning.")
     )
-    columns = ["cells", "pack seconds, sum", "per cell, median", "parameters", "steps"]
-    return view("cost", caption, ["data"], columns, [Group("", rows)])
+    trials = gettext("Without the trials of searches, which stand under Tuning.")
+    caption = together([told, trials if contents.searches is not None else ""])
+    columns = [gettext("cells"), gettext("pack seconds, sum"), gettext("per cell, median")]
+    columns += [gettext("parameters"), gettext("steps")]
+    return view("cost", caption, [gettext("data")], columns, [Group("", rows)])
 
 
 def machines(contents: Contents) -> View:
@@ -298,18 +361,25 @@ def machines(contents: Contents) -> View:
     rows = [
         plain_row([r["torch"], r["cpu"], r["device"]], [r["cells"]]) for _, r in contents.machines.iterrows()
     ]
-    caption = f"On what the cells ran, from the records. {COUNTS}"
-    return view("machines", caption, ["torch", "CPU class", "device"], ["cells"], [Group("", rows)])
+    caption = together([gettext("On what the cells ran, from the records."), _no_estimate()])
+    texts = ["torch", gettext("CPU class"), gettext("device")]
+    return view("machines", caption, texts, [gettext("cells")], [Group("", rows)])
 
 
 def environments(contents: Contents) -> View:
     """Show each run's environment, one group a run."""
     groups = [
-        Group(f"run {position}", [plain_row([name, value], []) for name, value in flat(environment)])
+        Group(
+            say("run {number}", number=position),
+            [plain_row([name, value], []) for name, value in flat(environment)],
+        )
         for position, environment in enumerate(contents.environments, start=1)
     ]
-    caption = f"The environment of each run, as it was recorded; n = {wording.count_of(len(groups), 'run')}."
-    return view("environments", caption, ["entry", "value"], [], groups)
+    caption = say(
+        "The environment of each run, as it was recorded; n = {runs}.",
+        runs=wording.count_of(len(groups), "run"),
+    )
+    return view("environments", caption, [gettext("entry"), gettext("value")], [], groups)
 
 
 def data_facts(contents: Contents) -> View:
@@ -319,22 +389,28 @@ def data_facts(contents: Contents) -> View:
         name = data_name(label, contents.suite)
         goal = endpoint(label, contents.suite)
         facts = [
-            ("endpoint", f"{goal.column}, {wording.better(goal)}"),
-            ("chance level", f"{goal.chance:.4g}"),
+            (gettext("endpoint"), comma(goal.column, wording.better(goal))),
+            (gettext("chance level"), f"{goal.chance:.4g}"),
         ]
         smallest = contents.suite.smallest_effect.get(name)
         if smallest is not None:
-            facts.append(("smallest effect, declared", wording.difference(smallest, goal.measure)))
+            declared = wording.difference(smallest, goal.measure)
+            facts.append((gettext("smallest effect, declared"), declared))
         facts += flat(dict(contents.suite.data.get(name, {})))
         groups.append(Group(label, [plain_row([fact, value], []) for fact, value in facts]))
-    caption = f"The data sets as the suite declares them; n = {wording.count_of(len(groups), 'data set')}."
-    return view("data", caption, ["fact", "value"], [], groups)
+    caption = say(
+        "The data sets as the suite declares them; n = {sets}.",
+        sets=wording.count_of(len(groups), "data set"),
+    )
+    return view("data", caption, [gettext("fact"), gettext("value")], [], groups)
 
 
 def chance(goal: Endpoint) -> str:
     """Say how diverged cells are counted, and gaps."""
-    level = wording.with_unit(goal.chance, goal.measure)
-    return f"Diverged cells count at chance level, {level}; failed and missing cells are gaps."
+    return say(
+        "Diverged cells count at chance level, {level}; failed and missing cells are gaps.",
+        level=wording.with_unit(goal.chance, goal.measure),
+    )
 
 
 def flat(entries: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -361,9 +437,9 @@ def flat(entries: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 def _mean_view(
     name: str, caption: str, texts: list[str], goal: Endpoint, frame: tuple[float, float], groups: list[Group]
 ) -> View:
-    first = [f"mean{', %' if wording.unit(goal.measure) else ''}", "95 % interval"]
+    mean = gettext("mean, %") if wording.is_share(goal.measure) else gettext("mean")
     ends = tuple(number(end, goal.measure) for end in frame)
-    return view(name, caption, texts, [*first, "n", "diverged", "gaps"], groups, plot=ends)
+    return view(name, caption, texts, [mean, gettext("95 % interval"), *_counts()], groups, plot=ends)
 
 
 def _mean_row(r: pd.Series[Any], texts: Sequence[str], goal: Endpoint, frame: tuple[float, float]) -> Row:
@@ -410,5 +486,7 @@ def view(
     )
 
 
-def _in_unit(goal: Endpoint) -> str:
-    return f" in {wording.unit(goal.measure)}" if wording.unit(goal.measure) else ""
+def endpoint_in_unit(goal: Endpoint) -> str:
+    """Say what an endpoint is, and the unit in which it is shown."""
+    name = wording.endpoint_name(goal)
+    return say("{endpoint} in %", endpoint=name) if wording.is_share(goal.measure) else name

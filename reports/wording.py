@@ -6,26 +6,73 @@ import hashlib
 import math
 import re
 
+from recipebench.reports.language import N_, gettext, ngettext, say
 from recipebench.reports.suite_info import Endpoint
 
 NO_VALUE = "\N{EN DASH}"
-NO_RANKING = "not a ranking"
 SETTINGS = (
     *("batch_size", "epochs", "inputs", "train_samples", "label_noise", "last_batch", "sampling"),
     *("precision", "device"),
 )
 """Parts of the protocol: levels that say nothing without the name of their factor."""
 
-_SPLITS = {"train": "training", "validation": "validation", "test": "test"}
+_SPLITS = {"train": N_("training"), "validation": N_("validation"), "test": N_("test")}
+_PANELS = {"train": N_("train"), "validation": N_("validation")}
 _MEASURES = {
-    "accuracy": "accuracy",
-    "mse": "mean squared error",
-    "r2": "R²",
-    "loss": "loss",
-    "average_precision": "mean average precision",
-    "mean_return": "mean return",
-    "distance": "distance to the minimum",
+    "accuracy": N_("accuracy"),
+    "mse": N_("mean squared error"),
+    "r2": N_("R²"),
+    "loss": N_("loss"),
+    "average_precision": N_("mean average precision"),
+    "mean_return": N_("mean return"),
+    "distance": N_("distance to the minimum"),
 }
+_FACTORS = {
+    "data": N_("data"),
+    "model": N_("model"),
+    "activation": N_("activation"),
+    "initializer": N_("initializer"),
+    "regularizer": N_("regularizer"),
+    "optimizer": N_("optimizer"),
+    "loss": N_("loss"),
+    "schedule": N_("schedule"),
+    "augmentation": N_("augmentation"),
+    "batch_size": N_("batch_size"),
+    "epochs": N_("epochs"),
+    "inputs": N_("inputs"),
+    "train_samples": N_("train_samples"),
+    "label_noise": N_("label_noise"),
+    "last_batch": N_("last_batch"),
+    "sampling": N_("sampling"),
+    "precision": N_("precision"),
+    "device": N_("device"),
+}
+_WORDS = {
+    "planned": N_("planned"),
+    "ok": N_("ok"),
+    "diverged": N_("diverged"),
+    "failed": N_("failed"),
+    "missing": N_("missing"),
+    "supported": N_("supported"),
+    "refuted": N_("refuted"),
+    "inconclusive": N_("inconclusive"),
+    "default": N_("default"),
+    "tuned": N_("tuned"),
+    "low": N_("low"),
+    "high": N_("high"),
+    "both": N_("both"),
+    "none": N_("none"),
+    "all": N_("all"),
+    "not in the records": N_("not in the records"),
+    "other reasons": N_("other reasons"),
+    "no reason given": N_("no reason given"),
+    "reported cells": N_("reported cells"),
+    "all searches": N_("all searches"),
+    "decades": N_("decades"),
+    "decades of 1 - x": N_("decades of 1 - x"),
+    "units": N_("units"),
+}
+"""What stands in frames and files as it is, and on the page in its language."""
 
 
 def is_share(measure: str) -> bool:
@@ -67,7 +114,8 @@ def difference(value: float, measure: str) -> str:
         >>> difference(0.0123, "accuracy"), difference(0.5, "mse")
         ('1.23 points', '0.5000')
     """
-    return f"{number(value, measure)} points" if is_share(measure) else number(value, measure)
+    shown = number(value, measure)
+    return say("{number} points", number=shown) if is_share(measure) else shown
 
 
 def signed(value: float, measure: str = "") -> str:
@@ -90,7 +138,8 @@ def signed_difference(value: float, measure: str) -> str:
         >>> signed_difference(0.0123, "accuracy")
         '+1.23 points'
     """
-    return f"{signed(value, measure)}{' points' if is_share(measure) else ''}"
+    shown = signed(value, measure)
+    return say("{number} points", number=shown) if is_share(measure) else shown
 
 
 def interval(low: float, high: float, measure: str) -> str:
@@ -100,7 +149,9 @@ def interval(low: float, high: float, measure: str) -> str:
         >>> interval(0.97, 0.985, "accuracy")
         '97.00 to 98.50'
     """
-    return NO_VALUE if math.isnan(low) else f"{number(low, measure)} to {number(high, measure)}"
+    if math.isnan(low):
+        return NO_VALUE
+    return say("{low} to {high}", low=number(low, measure), high=number(high, measure))
 
 
 def count(value: float) -> str:
@@ -115,7 +166,7 @@ def count_of(value: int, one: str, several: str = "") -> str:
         >>> count_of(1, "seed"), count_of(1200, "cell"), count_of(2, "category", "categories")
         ('1 seed', '1,200 cells', '2 categories')
     """
-    return f"{value:,} {one if value == 1 else several or one + 's'}"
+    return _counted(f"{value:,}", value, one, several)
 
 
 def count_range(low: float, high: float) -> str:
@@ -125,7 +176,24 @@ def count_range(low: float, high: float) -> str:
         >>> count_range(5, 5), count_range(5, 1200)
         ('5', '5 to 1,200')
     """
-    return count(low) if low == high or math.isnan(low) else f"{count(low)} to {count(high)}"
+    if low == high or math.isnan(low):
+        return count(low)
+    return say("{low} to {high}", low=count(low), high=count(high))
+
+
+def range_of(low: int, high: int, one: str, several: str = "") -> str:
+    """Show how many of something there are at least and at most.
+
+    Example:
+        >>> range_of(1, 1, "seed"), range_of(2, 5, "seed")
+        ('1 seed', '2 to 5 seeds')
+    """
+    return _counted(count_range(low, high), high, one, several)
+
+
+def _counted(shown: str, value: int, one: str, several: str) -> str:
+    texts = f"{{count}} {one}", f"{{count}} {several or one + 's'}"
+    return ngettext(*texts, value).format(count=shown)
 
 
 def duration(seconds: float) -> str:
@@ -144,7 +212,28 @@ def duration(seconds: float) -> str:
 
 def measure_name(measure: str) -> str:
     """Return a measure as people say it; a name of one's own stays as it is."""
-    return _MEASURES.get(measure, measure)
+    return gettext(_MEASURES[measure]) if measure in _MEASURES else measure
+
+
+def factor_name(factor: str) -> str:
+    """Return a factor as people say it; of a pair, `a × b`, each; a name of one's own stays as it is.
+
+    Example:
+        >>> factor_name("activation"), factor_name("optimizer.lr"), factor_name("loss × schedule")
+        ('activation', 'optimizer.lr', 'loss × schedule')
+    """
+    cross = " \N{MULTIPLICATION SIGN} "
+    return cross.join(gettext(_FACTORS[each]) if each in _FACTORS else each for each in factor.split(cross))
+
+
+def word(text: str) -> str:
+    """Return a word of the frames, such as a status or a verdict, as the page says it."""
+    return gettext(_WORDS[text]) if text in _WORDS else text
+
+
+def split_name(split: str) -> str:
+    """Return the name of a split above its curves."""
+    return gettext(_PANELS[split])
 
 
 def endpoint_name(endpoint: Endpoint) -> str:
@@ -154,9 +243,11 @@ def endpoint_name(endpoint: Endpoint) -> str:
         >>> endpoint_name(Endpoint(column="test_accuracy_at_best", direction="higher", chance=0.1))
         'test accuracy at the best validation epoch'
     """
-    split = endpoint.column.partition("_")[0]
-    moment = "the best validation epoch" if endpoint.column.endswith("_at_best") else "the last epoch"
-    return f"{_SPLITS.get(split, split)} {measure_name(endpoint.measure)} at {moment}"
+    split, measure = endpoint.column.partition("_")[0], measure_name(endpoint.measure)
+    known = gettext(_SPLITS[split]) if split in _SPLITS else split
+    if endpoint.column.endswith("_at_best"):
+        return say("{split} {measure} at the best validation epoch", split=known, measure=measure)
+    return say("{split} {measure} at the last epoch", split=known, measure=measure)
 
 
 def level_name(factor: str, label: str) -> str:
@@ -167,13 +258,16 @@ def level_name(factor: str, label: str) -> str:
         ('batch_size 32', 'mse', 'no regularizer')
     """
     if label == "none":
-        return f"no {factor}"
-    return f"{factor} {label}" if factor in SETTINGS else label
+        return say("no {factor}", factor=factor_name(factor))
+    return f"{factor_name(factor)} {label}" if factor in SETTINGS else label
 
 
 def better(endpoint: Endpoint) -> str:
     """Say which way is better."""
-    return f"{endpoint.direction} is better"
+    return gettext(_BETTER[endpoint.direction])
+
+
+_BETTER = {"higher": N_("higher is better"), "lower": N_("lower is better")}
 
 
 def slug(name: str) -> str:

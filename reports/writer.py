@@ -27,6 +27,7 @@ from recipebench.reports import (
     views,
 )
 from recipebench.reports.contents import Contents, contents
+from recipebench.reports.language import checked, gettext, say, writing
 from recipebench.reports.speed import load, relative
 from recipebench.reports.suite_info import SuiteInfo
 
@@ -38,6 +39,7 @@ def write(
     out: Path,
     environments: list[dict[str, Any]],
     speed: Path | None = None,
+    language: str = "en",
 ) -> Path:
     """Write the report; the same input gives the same bytes, whatever the order of its rows.
 
@@ -48,14 +50,29 @@ def write(
         out: the folder; made if need be.
         environments: one dictionary a run, as the store keeps them.
         speed: a saved run of the speed suite, which gets a section.
+        language: of page, summary, tables and figures, of `language.LANGUAGES`; level names, columns and
+            commands stay as they are.
 
     Returns:
         The path of `index.html`.
 
     Raises:
-        RequestError: records, history and suite do not fit together, or a search was not fair (see
-            `fairness.check_fair`); nothing is then written.
+        RequestError: records, history and suite do not fit together, a search was not fair (see
+            `fairness.check_fair`), or the language is not known; nothing is then written.
     """
+    with writing(language):
+        return _write(records, history, suite, out, environments, speed, language)
+
+
+def _write(
+    records: pd.DataFrame,
+    history: pd.DataFrame,
+    suite: SuiteInfo,
+    out: Path,
+    environments: list[dict[str, Any]],
+    speed: Path | None,
+    language: str,
+) -> Path:
     if suite.tuning is not None and "role" in records:
         is_trial = records["role"] == "trial"
         fairness.check_fair(records[is_trial], records[~is_trial], suite.tuning)
@@ -65,7 +82,7 @@ def write(
     for name, content in [*_files(found), *_frames(*ordered)]:
         replace(out / name, content)
         written[name] = hashlib.sha256(content).hexdigest()
-    key = stamp.inputs(records, history, suite, environments, speed)
+    key = stamp.inputs(records, history, suite, environments, speed, language)
     replace(out / stamp.NAME, stamp.to_bytes(key, written))
     return out / "index.html"
 
@@ -77,11 +94,12 @@ def refresh(
     out: Path,
     environments: list[dict[str, Any]],
     speed: Path | None = None,
+    language: str = "en",
 ) -> Path:
     """Write the report unless a whole one that was made of the same stands there; see `write`."""
-    if stamp.is_current(out, stamp.inputs(records, history, suite, environments, speed)):
+    if stamp.is_current(out, stamp.inputs(records, history, suite, environments, speed, checked(language))):
         return out / "index.html"
-    return write(records, history, suite, out, environments, speed)
+    return write(records, history, suite, out, environments, speed, language)
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -107,20 +125,22 @@ def summary(contents: Contents) -> str:
     lines = [f"# {text(suite.name)}", ""]
     lines += [text(suite.description), ""] if suite.description else []
     lines += [f"- {text(sentence)}" for sentence in contents.headline]
-    lines += ["", *_verdict_summary(contents), "## Cells", ""]
-    lines += [export.markdown(views.status(contents)), "## Level means", ""]
+    lines += ["", *_verdict_summary(contents), f"## {gettext('Cells')}", ""]
+    lines += [export.markdown(views.status(contents)), f"## {gettext('Level means')}", ""]
     lines += [export.markdown(views.factor_means(contents, label)) for label in contents.data]
     lines += [
-        "## Best recipes",
+        f"## {gettext('Best recipes')}",
         "",
         *(export.markdown(v(contents, label)) for label in contents.data for v in (views.within, views.best)),
     ]
     lines += _tuning_summary(contents) if contents.searches is not None else []
     if contents.reached is not None:
-        lines += ["## Time to target", "", export.markdown(tuning_views.time_to_target(contents))]
-    lines += ["## Cost", "", export.markdown(views.cost(contents)), "## Protocol", "", text(suite.protocol)]
+        found = export.markdown(tuning_views.time_to_target(contents))
+        lines += [f"## {gettext('Time to target')}", "", found]
+    lines += [f"## {gettext('Cost')}", "", export.markdown(views.cost(contents))]
+    lines += [f"## {gettext('Protocol')}", "", text(suite.protocol)]
     lines += [part for sentence in suite.own_levels for part in ("", text(sentence))]
-    lines += ["", f"Repeat it: {text(suite.command)}"] if suite.command else []
+    lines += ["", say("Repeat it: {command}", command=text(suite.command))] if suite.command else []
     return "\n".join([*lines, ""])
 
 
@@ -129,14 +149,14 @@ def _verdict_summary(contents: Contents) -> list[str]:
         return []
     tables = (verdict_views.verdicts(contents), verdict_views.effects(contents))
     told = [f"- {export.markdown_text(sentence)}" for sentence in verdict_words.sentences(contents.verdicts)]
-    return ["## Verdicts", "", *told, "", *map(export.markdown, tables)]
+    return [f"## {gettext('Verdicts')}", "", *told, "", *map(export.markdown, tables)]
 
 
 def _tuning_summary(contents: Contents) -> list[str]:
     tables = [tuning_views.against_default(contents, d) for d in tuning_views.compared_data(contents)]
     tables.append(tuning_views.cost(contents))
     told = [f"- {export.markdown_text(sentence)}" for sentence in tuning_views.sentences(contents)]
-    return ["## Tuning", "", *told, "", *map(export.markdown, tables)]
+    return [f"## {gettext('Tuning')}", "", *told, "", *map(export.markdown, tables)]
 
 
 def _files(contents: Contents) -> Iterator[tuple[str, bytes]]:

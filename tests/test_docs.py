@@ -29,7 +29,8 @@ from recipebench.benchmarks.suite import DataProtocol, Suite, load_suite, shippe
 from recipebench.errors import RequestError
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+READMES = ("README.md", "README.zh-CN.md")
+PAGES = [*(ROOT / name for name in READMES), ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 SMALL = {"name": "small", "data": ["digits"], "matrix": {"activation": ["relu"]}}
 """What a fragment of a suite in a page is put into."""
@@ -71,12 +72,13 @@ build = _load_build()
 
 
 def _blocks(*languages: str) -> list[Any]:
-    """Return all fenced blocks of the pages in these languages, named by page and line."""
-    found = []
+    """Return all fenced blocks of the pages in these languages, each once, named by page and line."""
+    found, seen = [], set()
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for match in re.finditer(r"^```(\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
-            if match[1] in languages:
+            if match[1] in languages and match[2] not in seen:
+                seen.add(match[2])
                 line = text[: match.start()].count("\n") + 1
                 found.append(pytest.param(match[2], id=f"{page.name}:{line}"))
     return found
@@ -196,12 +198,46 @@ def test_code_runs_as_written(code: str, tmp_path: Path, tiny_store: Path) -> No
     assert all(line in done.stdout.splitlines() for line in promised)
 
 
-def test_the_first_two_commands_are_the_ones_that_everybody_is_told() -> None:
+@pytest.mark.parametrize("readme", READMES)
+def test_the_first_two_commands_are_the_ones_that_everybody_is_told(readme: str) -> None:
     start = ".venv/bin/pip install tox && .venv/bin/tox run -e"
-    lines = [line.partition("  ")[0] for line in _page("README.md").splitlines()]
+    lines = [line.partition("  ")[0] for line in _page(readme).splitlines()]
     commands = [line for line in lines if line.startswith("python3 -m venv .venv")]
 
     assert commands == [f"python3 -m venv .venv && {start} {name}" for name in ("matrix", "tests")]
+
+
+def test_the_readmes_have_the_same_blocks_pictures_and_links_and_lead_to_each_other() -> None:
+    english, chinese = (_page(name) for name in READMES)
+    begun = [re.findall(r"<!-- begin ([a-z ]+?)(?: zh)? -->", text) for text in (english, chinese)]
+    code = [
+        re.findall(r"^```(?:python|bat|yaml)\n.*?^```", _uncommented(text), re.DOTALL | re.MULTILINE)
+        for text in (english, chinese)
+    ]
+    pictures = [re.findall(r"docs/images/[\w.-]+", text) for text in (english, chinese)]
+    links = [
+        set(re.findall(r"\]\((docs/[^)]+|[A-Z]+(?:\.\w+)?|https:[^)]+)\)", text))
+        for text in (english, chinese)
+    ]
+
+    assert begun[0] == begun[1]
+    assert code[0] == code[1]
+    assert pictures[0] == pictures[1]
+    assert links[0] == links[1] - {"README.md"}
+    assert "(README.zh-CN.md)" in english.partition("##")[0]
+    assert "(README.md)" in chinese.partition("##")[0]
+    assert len(chinese) <= len(english)
+
+
+def _uncommented(text: str) -> str:
+    """Return a page without the comments in its code, which stand in its language."""
+    return re.sub(r"(?m)[ \t]+# .*$", "", text)
+
+
+def test_the_chinese_of_a_text_of_the_code_is_written_or_asked_for() -> None:
+    assert build.chinese("classification") == "分类"
+    with pytest.raises(SystemExit, match="expected the Chinese of 'a new summary'; write it there"):
+        build.chinese("a new summary")
 
 
 def test_contributing_begins_with_three_commands() -> None:

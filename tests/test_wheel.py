@@ -117,7 +117,7 @@ def test_the_wheel_holds_one_package_and_no_tests(fresh: Fresh) -> None:
 
 def test_the_wheel_holds_all_modules_and_what_they_read(fresh: Fresh) -> None:
     names = {info.filename for info in _content(fresh)}
-    kinds = (".py", ".yaml", ".j2", ".css", ".js", ".typed")
+    kinds = (".py", ".yaml", ".j2", ".css", ".js", ".typed", ".mo", ".otf", ".txt")
     places = {ROOT / "recipebench": "recipebench"} | {ROOT / f: f"recipebench/{f}" for f in FOLDERS}
     expected = {
         f"{place}/{path.relative_to(folder).as_posix()}"
@@ -128,6 +128,7 @@ def test_the_wheel_holds_all_modules_and_what_they_read(fresh: Fresh) -> None:
 
     assert {"recipebench/py.typed", "recipebench/benchmarks/suites/quick.yaml"} <= expected
     assert {f"recipebench/reports/page.{kind}" for kind in ("html.j2", "css", "js")} <= expected
+    assert "recipebench/reports/locale/zh_CN/LC_MESSAGES/recipebench.mo" in expected
     assert {name for name in names if ".dist-info/" not in name} == expected
 
 

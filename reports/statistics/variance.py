@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recipebench.errors import RequestError, unknown
+from recipebench.reports.language import gettext, listed, say
 
 
 def variance_shares(
@@ -89,25 +90,36 @@ def obstacle(
         if name not in frame.columns:
             raise RequestError(unknown("column", name, map(str, frame.columns)))
     if not factors or frame.empty:
-        return "expected at least one factor and one cell"
+        return gettext("expected at least one factor and one cell")
     gaps = int(frame[[*columns, outcome]].isna().any(axis=1).sum())
     if gaps:
-        return f"expected no gaps, got {gaps:,} of {len(frame):,} cells without a value"
+        return say(
+            "expected no gaps, got {gaps} of {cells} cells without a value",
+            gaps=f"{gaps:,}",
+            cells=f"{len(frame):,}",
+        )
     sizes = [int(frame[name].nunique()) for name in columns]
     counts: Any = frame.groupby(list(columns), observed=True).size()
     full = math.prod(sizes)
     if len(counts) != full or counts.nunique() != 1:
-        return (
-            f"expected each of the {full:,} combinations of {', '.join(columns)} equally often,"
-            f" got {len(counts):,} of them, {counts.min()} to {counts.max()} times"
+        return say(
+            "expected each of the {all} combinations of {columns} equally often, got {some} of them, {low} "
+            "to {high} times",
+            all=f"{full:,}",
+            columns=listed(columns),
+            some=f"{len(counts):,}",
+            low=counts.min(),
+            high=counts.max(),
         )
     own = [size - 1 for size in sizes[: len(factors)]]
     used = sum(size - 1 for size in sizes)
     used += sum(a * b for a, b in itertools.combinations(own, 2)) if interactions else 0
     if len(frame) - 1 - used < 1:
-        return "expected more cells than effects, got no freedom for the residual"
+        return gettext("expected more cells than effects, got no freedom for the residual")
     values = frame[outcome]
-    return "expected scores that differ, got the same everywhere" if values.max() == values.min() else ""
+    if values.max() == values.min():
+        return gettext("expected scores that differ, got the same everywhere")
+    return ""
 
 
 def _codes(column: pd.Series[Any]) -> NDArray[np.intp]:

@@ -1,0 +1,86 @@
+"""The bundled Chinese font: what page and figures need to show Chinese where no such font is installed.
+
+`fonts/` holds the glyphs of every character of the catalogs and no Latin ones, so that nothing but Chinese
+is ever drawn with it; `docs/translate.py` renews it. The page brings the font along. A figure brings the
+glyphs that it shows: as a font and not as outlines, so that its text can be searched, selected and edited.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+from pathlib import Path
+
+from recipebench.reports import language
+
+FOLDER = Path(__file__).parent / "fonts"
+FILE = FOLDER / "recipebench-han-sc.otf"
+FAMILY = "Recipebench Han SC"
+"""Not its source's name: a page takes an installed font of that name first."""
+
+_SYSTEM = ("PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC")
+
+
+def families(latin: str) -> str:
+    """Return the list of fonts for a list that ends in a generic one; Chinese stands before that.
+
+    Args:
+        latin: the list for English.
+    """
+    if not language.current().han:
+        return latin
+    *first, generic = latin.split(", ")
+    return ", ".join([*first, *(f"'{name}'" for name in (*_SYSTEM, FAMILY)), generic])
+
+
+def face() -> str:
+    """Return a style that brings the whole font along, and the fonts of the page."""
+    return _rule(FILE.read_bytes()) + f"\n:root {{ --han: {families('sans-serif')}; }}\n"
+
+
+def with_face(drawing: str) -> str:
+    """Return an SVG with a font of the Chinese characters that it shows."""
+    shown = sorted(set(drawing) & _glyphs())
+    if not shown:
+        return drawing
+    head, tag, rest = drawing.partition(">")
+    return f"{head}{tag}<style>{_rule(_subset(''.join(shown)))}</style>{rest}"
+
+
+@functools.cache
+def register() -> None:
+    """Let charts that are drawn without a browser use the font: it sets their widths."""
+    import vl_convert
+
+    vl_convert.register_font_directory(str(FOLDER))
+
+
+def _rule(font: bytes) -> str:
+    data = base64.b64encode(font).decode("ascii")
+    kind = "font/woff" if font.startswith(b"wOFF") else "font/otf"
+    return f"@font-face {{ font-family: '{FAMILY}'; src: url(data:{kind};base64,{data}); }}"
+
+
+@functools.cache
+def _glyphs() -> frozenset[str]:
+    from fontTools.ttLib import TTFont
+
+    with TTFont(FILE) as font:
+        return frozenset(map(chr, font.getBestCmap()))
+
+
+@functools.lru_cache(maxsize=64)
+def _subset(text: str) -> bytes:
+    """Return the font with these characters alone; the same bytes for the same text."""
+    from fontTools.subset import Options, Subsetter
+    from fontTools.ttLib import TTFont
+
+    with TTFont(FILE, recalcTimestamp=False) as font:
+        subsetter = Subsetter(Options(hinting=False, layout_features=[], notdef_outline=True))
+        subsetter.populate(text=text)
+        subsetter.subset(font)
+        font.flavor = "woff"
+        buffer = io.BytesIO()
+        font.save(buffer)
+    return buffer.getvalue()
