@@ -34,7 +34,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 SMALL = {"name": "small", "data": ["digits"], "matrix": {"activation": ["relu"]}}
 """What a fragment of a suite in a page is put into."""
 
-SPEED = ("packs", "batch_sizes", "rates", "report", "scale", "tracking")
+SPEED = ("gpu", "packs", "batch_sizes", "rates", "report", "scale", "tracking")
 """The measurements that pages name."""
 
 TINY_QUICK: dict[str, Any] = {
