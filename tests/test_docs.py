@@ -35,7 +35,7 @@ PAGES = [*(ROOT / name for name in READMES), ROOT / "CONTRIBUTING.md", *sorted((
 SMALL = {"name": "small", "data": ["digits"], "matrix": {"activation": ["relu"]}}
 """What a fragment of a suite in a page is put into."""
 
-SPEED = ("packs", "batch_sizes", "rates", "report", "scale", "tracking")
+SPEED = ("gpu", "packs", "batch_sizes", "rates", "report", "scale", "tracking")
 """The measurements that pages name."""
 
 TINY_QUICK: dict[str, Any] = {
