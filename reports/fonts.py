@@ -64,7 +64,7 @@ def _rule(font: bytes) -> str:
 
 @functools.cache
 def _glyphs() -> frozenset[str]:
-    from fontTools.ttLib import TTFont
+    from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
 
     with TTFont(FILE) as font:
         return frozenset(map(chr, font.getBestCmap()))
@@ -73,7 +73,7 @@ def _glyphs() -> frozenset[str]:
 @functools.lru_cache(maxsize=64)
 def _subset(text: str) -> bytes:
     """Return the font with these characters alone; the same bytes for the same text."""
-    from fontTools.subset import Options, Subsetter
+    from fontTools.subset import Options, Subsetter  # type: ignore[import-untyped]
     from fontTools.ttLib import TTFont
 
     with TTFont(FILE, recalcTimestamp=False) as font:
