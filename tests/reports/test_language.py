@@ -6,6 +6,7 @@ import base64
 import importlib.util
 import io
 import json
+import os
 import re
 import shutil
 import string
@@ -341,7 +342,7 @@ def test_a_figure_brings_every_chinese_character_that_it_shows(folder: Path, tun
         with TTFont(io.BytesIO(base64.b64decode(font))) as held:
             assert shown, path.name
             assert shown <= set(map(chr, held.getBestCmap())), path.name
-        assert f"'{fonts.FAMILY}'" in drawing
+        assert set(re.findall(r'font-family="([^",]+)', drawing)) == {f"'{fonts.FAMILY}'"}
         assert len(font) < 60_000, path.name
 
 
@@ -481,14 +482,30 @@ def test_run_and_report_write_chinese(tmp_path: Path) -> None:
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
+WITHOUT_CHINESE = """<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig><include>/etc/fonts/fonts.conf</include><selectfont><rejectfont><pattern>
+<patelt name="lang"><langset><string>zh-cn</string></langset></patelt>
+</pattern></rejectfont></selectfont></fontconfig>"""
+NARROWER_THAN_ITS_CHARACTERS = """[...document.querySelectorAll("nav a, h2, .totals dt")].filter((each) => {
+  const text = each.firstChild.textContent.trim();
+  const range = document.createRange();
+  range.selectNodeContents(each.firstChild);
+  const size = parseFloat(getComputedStyle(each).fontSize);
+  return /^[\u4e00-\u9fff]+$/.test(text) && range.getBoundingClientRect().width < 0.9 * text.length * size;
+}).map((each) => each.textContent)"""
+"""Boxes in place of characters are narrower than these, which are squares."""
+
 
 @pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome on PATH to open the page in")
-def test_a_browser_shows_the_page_without_barrier_or_error(folder: Path) -> None:
+def test_a_browser_without_chinese_fonts_shows_the_page(folder: Path, tmp_path: Path) -> None:
     sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright drives the browser")
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="it brings axe-core")
     said: list[str] = []
+    poor = tmp_path / "fonts.conf"
+    poor.write_text(WITHOUT_CHINESE, encoding="utf-8")
+    given = {**os.environ, "FONTCONFIG_FILE": str(poor)}
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"], env=given)
         opened = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True).new_page()
         opened.set_default_timeout(60_000)
         opened.on("console", lambda message: said.append(message.text))
@@ -500,6 +517,7 @@ def test_a_browser_shows_the_page_without_barrier_or_error(folder: Path) -> None
             "(async () => [...await document.fonts.load('16px \"Recipebench Han SC\"', '均值')]"
             ".map((face) => face.status))()"
         )
+        narrow = opened.evaluate(NARROWER_THAN_ITS_CHARACTERS)
         opened.get_by_role("button", name="数值：digits 上的配对效应").click()
         heads = opened.locator(".tools th").all_text_contents()
         with opened.expect_download() as waiting:
@@ -513,6 +531,7 @@ def test_a_browser_shows_the_page_without_barrier_or_error(folder: Path) -> None
 
     assert said == []
     assert loaded == ["loaded"]
+    assert narrow == []
     assert heads[:2] == ["水平", "差异"]
     assert name == "paired_effects-digits-activation.svg"
     assert "@font-face" in drawing
