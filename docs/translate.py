@@ -28,11 +28,13 @@ from jinja2 import Environment
 
 from recipebench.benchmarks.suite import shipped
 from recipebench.reports import fonts
-from recipebench.reports.language import DOMAIN, LANGUAGES, LOCALE
+from recipebench.reports.language import DOMAIN, LANGUAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = (*sorted((ROOT / "reports").rglob("*.py")), ROOT / "benchmarks" / "reporting.py")
 TEMPLATE = ROOT / "reports" / "page.html.j2"
+LOCALE = ROOT / "reports" / "locale"
+FONT = ROOT / "reports" / "fonts" / fonts.FILE.name
 
 SINGLE = ("gettext", "say", "N_")
 COUNTED = ("count_of", "range_of")
@@ -177,18 +179,18 @@ def cut(source: Path) -> None:
         subsetter = Subsetter(options)
         subsetter.populate(text=characters())
         subsetter.subset(font)
-        for number, text in {1: fonts.FAMILY, 3: fonts.FAMILY, 4: fonts.FAMILY, 6: fonts.FILE.stem}.items():
+        for number, text in {1: fonts.FAMILY, 3: fonts.FAMILY, 4: fonts.FAMILY, 6: FONT.stem}.items():
             font["name"].removeNames(nameID=number)
             font["name"].setName(text, number, 3, 1, 0x409)
         top = font["CFF "].cff
-        top.fontNames, top.topDictIndex[0].FamilyName = [fonts.FILE.stem], fonts.FAMILY
+        top.fontNames, top.topDictIndex[0].FamilyName = [FONT.stem], fonts.FAMILY
         top.topDictIndex[0].FullName = fonts.FAMILY
         font.recalcTimestamp = False
-        fonts.FOLDER.mkdir(exist_ok=True)
-        font.save(fonts.FILE)
-    size = fonts.FILE.stat().st_size
+        FONT.parent.mkdir(exist_ok=True)
+        font.save(FONT)
+    size = FONT.stat().st_size
     if size > LARGEST_FONT:
-        sys.exit(f"{fonts.FILE} has {size:,} bytes; expected at most {LARGEST_FONT:,}.")
+        sys.exit(f"{FONT} has {size:,} bytes; expected at most {LARGEST_FONT:,}.")
 
 
 def stale() -> list[str]:
@@ -220,7 +222,7 @@ def main() -> None:
         print(f"{path.name} ({name}): {len(catalog)} messages, {len(untranslated(catalog))} to translate")
     if options.font:
         cut(options.font)
-        print(f"{fonts.FILE.name}: {len(characters())} characters, {fonts.FILE.stat().st_size:,} bytes")
+        print(f"{FONT.name}: {len(characters())} characters, {FONT.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

@@ -62,7 +62,8 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
     words = ["-m", "recipebench.benchmarks.speed", "--store", "runs", "--only", TINY]
     words += ["--passes", "2", "--seconds", "0.001"]
-    done = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True)
+    own = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    done = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, env=own)
     assert done.returncode == 0, done.stdout + done.stderr
     (file,) = (folder / "runs" / "speed").iterdir()
     assert f"Saved: {Path('runs', 'speed', file.name)}" in done.stdout
