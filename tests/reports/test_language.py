@@ -507,7 +507,7 @@ def test_a_browser_without_chinese_fonts_shows_the_page(folder: Path, tmp_path: 
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"], env=given)
         opened = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True).new_page()
-        opened.set_default_timeout(60_000)
+        opened.set_default_timeout(240_000)
         opened.on("console", lambda message: said.append(message.text))
         opened.on("pageerror", lambda error: said.append(str(error)))
         opened.goto((folder / "index.html").as_uri())

@@ -68,7 +68,7 @@ class Opened:
             viewport={"width": width, "height": height}, color_scheme=scheme, offline=True
         )
         self.page = self.context.new_page()
-        self.page.set_default_timeout(30_000)
+        self.page.set_default_timeout(120_000)
         self.said: list[str] = []
         self.asked: list[str] = []
         self.page.on("console", lambda message: self.said.append(message.text))
