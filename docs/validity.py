@@ -2,7 +2,7 @@
 
 Every figure comes from simulated blocks that go through the report's own functions.
 
-    python docs/validity.py            100,000 simulations a setting (about 80 minutes of one core)
+    python docs/validity.py            100,000 simulations a setting (about 45 minutes of one core)
     python docs/validity.py --keep F   the same; what F holds from before is not simulated again
     python docs/validity.py --quick    2,000 a setting, printed and not written
 
