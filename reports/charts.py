@@ -214,18 +214,34 @@ def heatmap(first: Sequence[str], second: Sequence[str], titles: tuple[str, str]
         second: levels of its columns.
         titles: names of the two factors.
     """
+    return grid(first, second, titles, CELL_COLORS, shown(_HEAT_TIPS), "datum.shade > 0.45")
+
+
+def grid(
+    first: Sequence[str],
+    second: Sequence[str],
+    titles: tuple[str, str],
+    colors: Sequence[str],
+    tips: Sequence[alt.Tooltip],
+    strong: str,
+) -> AnyChart:
+    """Draw a grid of colored, numbered cells from rows with `shade` in [0, 1] and `text`.
+
+    Args:
+        first: levels of the rows, in declared order.
+        second: levels of the columns.
+        titles: names of the two factors.
+        colors: of shades from 0 to 1, evenly spaced.
+        tips: what pointing shows.
+        strong: the condition, in Vega's expressions, on which a number stands on a dark color.
+    """
     spec = alt.Chart(alt.NamedData(name=ROWS))
     x, y = grid_axes(first, second, titles)
+    steps = [i / (len(colors) - 1) for i in range(len(colors))]
     shade = alt.Color(
-        "shade",
-        type="quantitative",
-        legend=None,
-        scale=alt.Scale(
-            domain=[i / (len(CELL_COLORS) - 1) for i in range(len(CELL_COLORS))], range=list(CELL_COLORS)
-        ),
+        "shade", type="quantitative", legend=None, scale=alt.Scale(domain=steps, range=list(colors))
     )
-    tips = shown(_HEAT_TIPS)
-    ink = alt.ColorValue("#10202f", condition={"test": "datum.shade > 0.45", "value": "#ffffff"})
+    ink = alt.ColorValue("#10202f", condition={"test": strong, "value": "#ffffff"})
     cells = spec.mark_rect(cornerRadius=3).encode(x, y, shade, tooltip=tips)
     text = spec.mark_text(fontSize=text_size(len(second))).encode(
         x, y, text=alt.Text("text", type="nominal"), color=ink, tooltip=tips

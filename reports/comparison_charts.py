@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from recipebench.reports import wording
-from recipebench.reports.charts import COLORS, ROWS, AnyChart, by_level, grid_axes, rounded, shown, text_size
+from recipebench.reports.charts import COLORS, ROWS, AnyChart, by_level, grid, rounded, shown
 from recipebench.reports.comparisons import Profile, Ranking
 from recipebench.reports.language import N_, gettext, say
 from recipebench.reports.statistics import profiles
@@ -269,22 +269,8 @@ def departures(first: Sequence[str], second: Sequence[str], titles: tuple[str, s
         second: levels of its columns.
         titles: names of the two factors.
     """
-    spec = alt.Chart(alt.NamedData(name=ROWS))
-    x, y = grid_axes(first, second, titles)
-    steps = [i / (len(DEPARTURES) - 1) for i in range(len(DEPARTURES))]
-    shade = alt.Color(
-        "shade",
-        type="quantitative",
-        legend=None,
-        scale=alt.Scale(domain=steps, range=list(DEPARTURES)),
-    )
-    tips = shown(_DEPARTURE_TIPS)
     strong = "datum.shade > 0.86 || datum.shade < 0.12"
-    ink = alt.ColorValue("#10202f", condition={"test": strong, "value": "#ffffff"})
-    cells = spec.mark_rect(cornerRadius=3).encode(x, y, shade, tooltip=tips)
-    text = spec.mark_text(fontSize=text_size(len(second)))
-    text = text.encode(x, y, text=alt.Text("text", type="nominal"), color=ink)
-    return alt.layer(cells, text.encode(tooltip=tips))
+    return grid(first, second, titles, DEPARTURES, shown(_DEPARTURE_TIPS), strong)
 
 
 def departure_rows(found: pd.DataFrame, goal: Endpoint) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from recipebench.errors import RequestError
 from recipebench.reports import verdict_words, wording
 from recipebench.reports.frames import (
     ABSENT,
@@ -21,7 +20,6 @@ from recipebench.reports.frames import (
 from recipebench.reports.language import N_, gettext, say, together
 from recipebench.reports.registered import Judged
 from recipebench.reports.searches import Searches
-from recipebench.reports.statistics.variance import variance_shares
 from recipebench.reports.suite_info import SuiteInfo
 from recipebench.reports.tables import UNRECORDED, ranked
 from recipebench.reports.wording import factor_name, word
@@ -36,7 +34,7 @@ def sentences(
     verdicts: Sequence[Judged],
     *,
     searches: Searches | None = None,
-    shares: pd.DataFrame | None = None,
+    shares: pd.DataFrame,
 ) -> list[str]:
     """Say what was run, what won on each data set and by how much, what mattered most, and how sure it is.
 
@@ -48,7 +46,7 @@ def sentences(
         suite: what was planned.
         verdicts: of the registered claims.
         searches: what tuning gave; None of a suite that tunes nothing.
-        shares: of variance, columns `data, term, omega2`; `shares_of` the cells if they are left out.
+        shares: of variance, as `comparisons.shares` returns them.
 
     Returns:
         Plain sentences, not yet escaped.
@@ -59,14 +57,13 @@ def sentences(
     if (ordered["place"] == 1).any() and not ordered["fresh"].all():
         found.append(_optimistic(ordered))
     widest = {row["data"]: row for _, row in spreads.drop_duplicates("data").iterrows()}
-    known = shares_of(cells) if shares is None else shares
     for label in levels(cells, "data"):
         if not (cells["data"] == label).any():
             continue
         mine = ordered[ordered["data"] == label]
         recipe = compared(cells[cells["data"] == label])
         told = what_won(mine, recipe, suite, plain) if len(mine) else [_nothing_chosen(label)]
-        most = mattered_most(known[known["data"] == label], rates(cells, suite))
+        most = mattered_most(shares[shares["data"] == label], rates(cells, suite))
         if not most and label in widest:
             most = widest_factor(widest[label], suite, plain)
         found.append(together([*told, most]))
@@ -135,32 +132,6 @@ _OPTIMIZER = {
 _NO_FACTOR = ("seed", "residual")
 _WORTH_TELLING = 0.05
 """The least share of variance of a pair of factors that is told."""
-
-
-def shares_of(cells: pd.DataFrame) -> pd.DataFrame:
-    """Share out the variance on each data set; one without gaps and in balance, else it has no rows.
-
-    Args:
-        cells: the reported cells.
-
-    Returns:
-        Columns `data, term, omega2`.
-    """
-    parts = []
-    for label, here in cells.groupby("data", observed=True, sort=True):
-        names = [name for name in compared(here) if here[name].nunique() > 1]
-        block = "seed" if here["seed"].nunique() > 1 else None
-        try:
-            found = variance_shares(here, names, block=block) if names else None
-        except RequestError:  # gaps, or no balance: the headline then tells the spread of level means
-            found = None
-        if found is not None:
-            part = found["omega2"].rename_axis("term").reset_index()
-            parts.append(part.assign(data=str(label)))
-    columns = ["data", "term", "omega2"]
-    return (
-        pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns, dtype=object)
-    )
 
 
 def _optimistic(ranked: pd.DataFrame) -> str:
