@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from recipebench.benchmarks.environment import gpu_names, torch_has_cuda, usable_cores
+from recipebench.benchmarks.environment import gpu_names, torch_has_cuda
 from recipebench.lightning_modules.model_catalog import MODELS, one_device_only
+from recipebench.processes import usable_cores
 
 if TYPE_CHECKING:
     from recipebench.benchmarks.cells import Cell

@@ -21,6 +21,7 @@ from importlib import metadata
 from pathlib import Path
 
 import recipebench
+from recipebench.processes import usable_cores
 
 PACKAGES = (
     *("recipebench", "torch", "pytorch-lightning", "torchmetrics", "numpy", "pandas", "pyarrow"),
@@ -174,12 +175,6 @@ def source_sha256() -> str:
             digest.update(f"{part}/{path.relative_to(folder).as_posix()}\0".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
-
-
-def usable_cores() -> int:
-    """Return the number of logical processors that this process may use."""
-    usable = getattr(os, "sched_getaffinity", None)  # Linux only
-    return len(usable(0)) if usable else os.cpu_count() or 1
 
 
 @functools.cache

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
 import queue
 import subprocess
-import sys
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter, deque
@@ -17,12 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
 
-import recipebench
-from recipebench import plugins
+from recipebench import plugins, processes
 from recipebench.benchmarks.devices import device_parts
 from recipebench.benchmarks.packs import Pack
 
-COMMAND = (sys.executable, "-P", "-m", "recipebench.benchmarks.worker")
+COMMAND = processes.command("recipebench.benchmarks.worker")
 """How a worker is started."""
 
 BOUNDS = {"died": 2, "lost": 4}
@@ -372,8 +369,6 @@ class WorkerProcess:
 
 def _environment(gpus: str | None) -> dict[str, str]:
     """Give the worker one thread, its GPUs, this copy of recipebench, and no key that a level could tell."""
-    home = str(Path(recipebench.__file__).resolve().parent.parent)
-    path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
-    inherited = {name: value for name, value in os.environ.items() if name != "WANDB_API_KEY"}
+    inherited = {name: value for name, value in processes.environment().items() if name != "WANDB_API_KEY"}
     visible = {} if gpus is None else {"CUDA_VISIBLE_DEVICES": gpus}
-    return {**inherited, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": path, **visible}
+    return {**inherited, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **visible}

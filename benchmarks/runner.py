@@ -14,7 +14,7 @@ from recipebench.benchmarks import packs as packing
 from recipebench.benchmarks.agenda import Agenda, agenda
 from recipebench.benchmarks.cells import Cell
 from recipebench.benchmarks.devices import unavailable, why_not
-from recipebench.benchmarks.environment import build, describe, usable_cores
+from recipebench.benchmarks.environment import build, describe
 from recipebench.benchmarks.executor import Event, Executor, LocalExecutor
 from recipebench.benchmarks.packs import Pack
 from recipebench.benchmarks.records import not_trained
@@ -23,6 +23,7 @@ from recipebench.benchmarks.store import Store, is_time_column
 from recipebench.benchmarks.suite import Suite
 from recipebench.datamodules.fetch import ensure
 from recipebench.errors import RequestError, unknown
+from recipebench.processes import usable_cores
 
 if TYPE_CHECKING:
     import pandas as pd

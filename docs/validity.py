@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recipebench.benchmarks.environment import usable_cores
+from recipebench.processes import usable_cores
 from recipebench.reports import claims
 from recipebench.reports.statistics import families, inference, scales
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +10,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from recipebench.reports import fonts, language, wording
+from recipebench.reports import fonts, wording
 from recipebench.reports.language import N_, gettext, say
 from recipebench.reports.suite_info import Endpoint
 
@@ -46,7 +44,6 @@ GRID_ROW = 38
 _LEGEND = {"orient": "bottom", "title": None, "columns": 6, "symbolType": "stroke", "symbolOpacity": 1}
 _LEGEND |= {"symbolStrokeWidth": 3, "symbolFillColor": "transparent"}
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-_FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _MOST_EPOCHS, _MOST_POINTS = 60, 9_000
 
 
@@ -386,24 +383,9 @@ def file_config(ink: str = "#1c2126") -> Spec:
     return config(ink, legends=True) | {"background": "#ffffff", "padding": 12}
 
 
-def svg(spec: Spec, ink: str = "#1c2126") -> str:
-    """Draw a definition as SVG without a browser; the same bytes for the same definition."""
-    import vl_convert
-
-    if language.current().han:
-        fonts.register()
-    look = file_config(ink)
-    drawing = _steady_names(vl_convert.vegalite_to_svg(_drawable({**spec, "config": look})))
-    return fonts.with_face(drawing) if language.current().han else drawing
-
-
-@functools.cache
-def javascript() -> str:
-    """Return Vega, Vega-Lite and their embedding as one script that fetches nothing."""
-    import vl_convert
-
-    code: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    return code
+def for_file(spec: Spec) -> Spec:
+    """Return a definition with the look of charts that are saved as files; see `drawing`."""
+    return {**spec, "config": file_config()}
 
 
 def color(position: int) -> str:
@@ -414,23 +396,6 @@ def color(position: int) -> str:
 def dash(position: int) -> tuple[int, ...]:
     """Return the dashes of the level at a position: plain for the first six, then one pattern a round."""
     return DASHES[position // len(COLORS) % len(DASHES)]
-
-
-def _drawable(value: Any) -> Any:
-    """Replace the characters that XML forbids; vl-convert ends the whole process on a NUL."""
-    if isinstance(value, dict):
-        return {key: _drawable(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_drawable(inner) for inner in value]
-    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", value) if isinstance(value, str) else value
-
-
-def _steady_names(drawing: str) -> str:
-    """Number the drawing's own ids from 0: Vega counts on from chart to chart."""
-    names = dict.fromkeys(re.findall(r'\bid="([A-Za-z_]+\d+)"', drawing))
-    fresh = {name: f"id{position}" for position, name in enumerate(names)}
-    pattern = r'(?<=\bid=")[A-Za-z_]+\d+(?=")|(?<=url\(#)[A-Za-z_]+\d+(?=\))'
-    return re.sub(pattern, lambda found: fresh.get(found[0], found[0]), drawing)
 
 
 def log_ticks(frame: Frame) -> list[float]:

@@ -46,16 +46,21 @@ def slots(contents: Contents) -> Slots:
     return found
 
 
-def files(contents: Contents, slots: Slots) -> dict[str, str]:
-    """Return the figure files by name: level means, comparisons, the grid of every pair, curves, tuning.
+def files(contents: Contents, slots: Slots) -> Iterator[tuple[str, Spec]]:
+    """Return what is drawn as files, by name: level means, comparisons, grids of pairs, curves, tuning.
 
     Args:
         contents: what the report says.
-        slots: the page's charts; the figures are the same definitions at a fixed size.
+        slots: the page's charts; the files are the same definitions at a fixed size and with a look.
     """
     with debug_mode(False):
-        specs = dict(_specs(contents, slots)) | dict(comparison_figures.files(contents))
-        return {name: charts.svg(spec) for name, spec in specs.items()} | tuning_figures.files(contents)
+        for found in (
+            _specs(contents, slots),
+            comparison_figures.files(contents),
+            tuning_figures.files(contents),
+        ):
+            for name, spec in found:
+                yield name, charts.for_file(spec)
 
 
 def _specs(contents: Contents, slots: Slots) -> Iterator[tuple[str, Spec]]:

@@ -37,7 +37,7 @@ from recipebench.reports.frames import STATUSES, endpoint
 from recipebench.reports.language import N_, gettext, listed, parts, say, together
 
 
-def render(contents: Contents, slots: figures.Slots) -> str:
+def render(contents: Contents, slots: figures.Slots, vega: str) -> str:
     """Return the page as HTML.
 
     The policy in its head allows the page's own style and its two scripts by their hashes and nothing
@@ -46,8 +46,9 @@ def render(contents: Contents, slots: figures.Slots) -> str:
     Args:
         contents: what the report says.
         slots: `figures.slots`, its charts.
+        vega: `drawing.javascript`, what draws them.
     """
-    style, script, vega = _read("page.css"), _read("page.js"), charts.javascript()
+    style, script = _read("page.css"), _read("page.js")
     looks = {"config": charts.config("currentColor", legends=False), "file": charts.file_config()}
     words = {name: gettext(text) for name, text in _WORDS.items()}
     payload = _json(looks | {"tex": export.TEX, "words": words} | packed(slots))

@@ -89,14 +89,10 @@ def slots(contents: Contents) -> dict[str, dict[str, Spec]]:
     return {one.place: {"": one.spec} for one in every(contents)} if contents.searches is not None else {}
 
 
-def files(contents: Contents) -> dict[str, str]:
-    """Return the figure files of tuning by name: the page's charts at a fixed size."""
-    if contents.searches is None:
-        return {}
-    return {
-        f"{one.file}.svg": charts.svg(one.spec | {"width": 380, "title": one.title})
-        for one in every(contents)
-    }
+def files(contents: Contents) -> Iterator[tuple[str, Spec]]:
+    """Return the figures of tuning by file name: the page's charts at a fixed size."""
+    for one in every(contents) if contents.searches is not None else ():
+        yield f"{one.file}.svg", one.spec | {"width": 380, "title": one.title}
 
 
 def every(contents: Contents) -> Iterator[Drawn]:

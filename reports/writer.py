@@ -27,6 +27,7 @@ from recipebench.reports import (
     views,
 )
 from recipebench.reports.contents import Contents, contents
+from recipebench.reports.drawing import Drawing
 from recipebench.reports.language import checked, gettext, say, writing
 from recipebench.reports.speed import load, relative
 from recipebench.reports.suite_info import SuiteInfo
@@ -76,10 +77,11 @@ def _write(
     if suite.tuning is not None and "role" in records:
         is_trial = records["role"] == "trial"
         fairness.check_fair(records[is_trial], records[~is_trial], suite.tuning)
-    found = contents(records, history, suite, environments, load(speed) if speed else None)
-    ordered = _ordered(records, history, found)
+    with Drawing(language) as drawing:
+        found = contents(records, history, suite, environments, load(speed) if speed else None)
+        files = dict(_files(found, *_ordered(records, history, found), drawing))
     written = {}
-    for name, content in [*_files(found), *_frames(*ordered)]:
+    for name, content in files.items():
         replace(out / name, content)
         written[name] = hashlib.sha256(content).hexdigest()
     key = stamp.inputs(records, history, suite, environments, speed, language)
@@ -159,16 +161,22 @@ def _tuning_summary(contents: Contents) -> list[str]:
     return [f"## {gettext('Tuning')}", "", *told, "", *map(export.markdown, tables)]
 
 
-def _files(contents: Contents) -> Iterator[tuple[str, bytes]]:
+def _files(
+    contents: Contents, records: pd.DataFrame, history: pd.DataFrame, drawing: Drawing
+) -> Iterator[tuple[str, bytes]]:
+    """Make all files; the figures come last, as they are drawn meanwhile."""
     slots = figures.slots(contents)
+    for name, spec in figures.files(contents, slots):
+        drawing.draw(name, spec)
     yield "summary.md", _bytes(summary(contents))
-    for name, drawing in figures.files(contents, slots).items():
-        yield f"figures/{name}", _bytes(drawing)
     for view in _views(contents):
         yield f"tables/{view.name}.tex", _bytes(export.tex(view))
     for name, frame in _tables(contents).items():
         yield f"tables/{name}.csv", export.csv(frame)
-    yield "index.html", _bytes(page.render(contents, slots))
+    yield from _frames(records, history)
+    yield "index.html", _bytes(page.render(contents, slots, drawing.script()))
+    for name, figure in drawing.finish().items():
+        yield f"figures/{name}", _bytes(figure)
 
 
 def _frames(records: pd.DataFrame, history: pd.DataFrame) -> Iterator[tuple[str, bytes]]:

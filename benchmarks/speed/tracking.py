@@ -27,7 +27,7 @@ from typing import Any
 import yaml
 
 from recipebench.benchmarks.cells import Cell, expand
-from recipebench.benchmarks.environment import cpu_class, package_versions, usable_cores
+from recipebench.benchmarks.environment import cpu_class, package_versions
 from recipebench.benchmarks.executor import Event
 from recipebench.benchmarks.packs import Pack
 from recipebench.benchmarks.speed.wandb_server import KEY, StandIn
@@ -36,6 +36,7 @@ from recipebench.benchmarks.tracking import content
 from recipebench.benchmarks.tracking.client import Client, prepare
 from recipebench.benchmarks.tracking.target import Target, Tracking
 from recipebench.benchmarks.tracking.tracker import Tracker
+from recipebench.processes import usable_cores
 
 PACK = 16
 """Cells whose runs are open at once."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import queue
 import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-import recipebench
+from recipebench import processes
 from recipebench.benchmarks.cells import Cell
 from recipebench.benchmarks.environment import mask_secrets
 from recipebench.benchmarks.executor import Event
@@ -26,7 +24,7 @@ from recipebench.benchmarks.tracking import content
 from recipebench.benchmarks.tracking.rows import Row, plain, version
 from recipebench.benchmarks.tracking.target import Tracking
 
-COMMAND = (sys.executable, "-P", "-m", "recipebench.benchmarks.tracking.child")
+COMMAND = processes.command("recipebench.benchmarks.tracking.child")
 """How the tracking process is started."""
 
 FOLDER = "tracking"
@@ -126,7 +124,7 @@ class Tracker:
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
-            env=_environment(),
+            env=processes.environment(),
             start_new_session=True,  # Ctrl-C is for the matrix, which then closes this one
         )
         self._pending, self._outbox = _Count(), queue.SimpleQueue[str]()
@@ -300,10 +298,3 @@ def _suite_message(closing: Closing, versions: Mapping[str, str]) -> Message:
         "config": {"command": closing.command, "endpoint": closing.endpoint},
         "counts": {"planned": sum(counts.values()), **counts},
     }
-
-
-def _environment() -> dict[str, str]:
-    """Let the process find this very copy of recipebench."""
-    home = str(Path(recipebench.__file__).resolve().parent.parent)
-    path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": path}

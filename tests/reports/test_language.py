@@ -29,7 +29,7 @@ from recipebench import reports
 from recipebench.benchmarks.cli import app
 from recipebench.errors import RequestError
 from recipebench.levels import Choice
-from recipebench.reports import charts, fonts, language, page, writer
+from recipebench.reports import charts, drawing, fonts, language, page, writer
 from recipebench.reports.contents import contents
 from recipebench.reports.own_levels import sentences
 from recipebench.reports.suite_info import Endpoint, RegisteredClaim, Targets
@@ -349,11 +349,11 @@ def test_a_figure_brings_every_chinese_character_that_it_shows(folder: Path, tun
 def test_a_figure_in_english_has_no_font(small: Any) -> None:
     bar = {"data": {"values": [{"a": "relu"}]}, "mark": "bar", "encoding": {"x": {"field": "a"}}}
 
-    assert "@font-face" not in charts.svg(bar)
+    assert "@font-face" not in drawing.svg(charts.for_file(bar))
     with language.writing("zh"):
-        assert "@font-face" not in charts.svg(bar)  # nothing Chinese is shown
-        chinese = charts.svg(bar | {"title": "均值"})
-        assert chinese == charts.svg(bar | {"title": "均值"})
+        assert "@font-face" not in drawing.svg(charts.for_file(bar))  # nothing Chinese is shown
+        chinese = drawing.svg(charts.for_file(bar | {"title": "均值"}))
+        assert chinese == drawing.svg(charts.for_file(bar | {"title": "均值"}))
     assert "@font-face" in chinese
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from recipebench.errors import RequestError
 from recipebench.levels import Choice
-from recipebench.reports import charts, figures, page
+from recipebench.reports import charts, drawing, figures, page
 from recipebench.reports.contents import Contents, contents
 from recipebench.reports.suite_info import Endpoint, SuiteInfo
 
@@ -54,7 +54,7 @@ class Outline(HTMLParser):
 
 
 def _render(found: Contents) -> str:
-    return page.render(found, figures.slots(found))
+    return page.render(found, figures.slots(found), drawing.javascript())
 
 
 @pytest.fixture(scope="module")
@@ -237,11 +237,9 @@ def test_infinite_losses_still_make_a_page(make_card: Callable[..., Any]) -> Non
     assert any(point["mean"] is None for point in points)
 
 
-def test_script_that_would_end_its_element_is_refused(card: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(charts, "javascript", lambda: "'</SCRIPT>'")
-
+def test_script_that_would_end_its_element_is_refused(card: Any) -> None:
     with pytest.raises(RequestError, match="stays inside its element"):
-        page.render(contents(*card), {})
+        page.render(contents(*card), {}, "'</SCRIPT>'")
 
 
 def test_a_page_of_many_cells_stays_small(make_card: Callable[..., Any]) -> None:

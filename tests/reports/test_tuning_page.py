@@ -65,7 +65,7 @@ class Texts(HTMLParser):
 
 
 def _render(found: Contents) -> str:
-    return page.render(found, figures.slots(found))
+    return page.render(found, figures.slots(found), "")
 
 
 @pytest.fixture(scope="module")
@@ -285,7 +285,7 @@ def test_a_suite_that_does_not_tune_says_nothing_of_it(make_card: Callable[..., 
 
     assert found.searches is None
     assert found.reached is None
-    assert tuning_figures.files(found) == {}
+    assert list(tuning_figures.files(found)) == []
     for word in ("#tuning", "#targets", "Tuning seeds", "Trials of searches"):
         assert word not in html
     assert headline.what_was_run(found.counts, card.suite) == found.headline[0]

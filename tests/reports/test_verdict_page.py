@@ -127,7 +127,7 @@ def test_the_figure_marks_the_smallest_effect_and_cuts_at_its_frame(made: Conten
 
 
 def test_the_page_tells_the_verdicts_and_no_name_becomes_markup(made: Contents) -> None:
-    html = page.render(made, figures.slots(made))
+    html = page.render(made, figures.slots(made), "")
 
     section = html[html.index('<section id="verdicts"') : html.index('<section id="means"')]
     assert section.count("<table") == 2
