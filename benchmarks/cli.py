@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -11,6 +12,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from recipebench.errors import RequestError
+
+GARBAGE = (50_000, 20, 100)
+"""How seldom cyclic garbage is looked for: a command makes many objects and little garbage of them."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -317,6 +321,7 @@ def main() -> NoReturn:
     """Run the command and exit: 0 done, 1 cells failed or are missing, 2 wrong request, 130 Ctrl-C."""
     from recipebench.benchmarks.store_files import StoreError
 
+    gc.set_threshold(*GARBAGE)
     try:
         app()
     except RequestError as error:

@@ -15,6 +15,9 @@ from recipebench.reports.language import N_, gettext, say
 from recipebench.reports.suite_info import Endpoint
 
 Spec = dict[str, Any]
+Slots = dict[str, dict[str, Spec | str]]
+"""Charts of the page by place and choice; a text says why there is no chart."""
+
 AnyChart = alt.LayerChart | alt.FacetChart
 
 
@@ -45,6 +48,45 @@ _LEGEND = {"orient": "bottom", "title": None, "columns": 6, "symbolType": "strok
 _LEGEND |= {"symbolStrokeWidth": 3, "symbolFillColor": "transparent"}
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _MOST_EPOCHS, _MOST_POINTS = 60, 9_000
+
+
+class Drawn(NamedTuple):
+    """A chart that has a place on the page for itself, and a file.
+
+    Args:
+        place: its slot on the page: numbered, so that no name becomes part of the page's structure.
+        file: the name of its SVG file, without the ending.
+        title: of the figure.
+        caption: what it shows, with n, method and source.
+        spec: its definition.
+    """
+
+    place: str
+    file: str
+    title: str
+    caption: str
+    spec: Spec
+
+    @property
+    def file_name(self) -> str:
+        """The name of its SVG file."""
+        return f"{self.file}.svg"
+
+    def for_file(self) -> Spec:
+        """Return its definition for that file."""
+        return sized(self.spec, self.title)
+
+
+class Part(NamedTuple):
+    """The charts of a part of a report.
+
+    Args:
+        slots: those of the page.
+        files: those that are drawn as files, by file name: the same definitions at a fixed size.
+    """
+
+    slots: Slots
+    files: dict[str, Spec]
 
 
 def config(ink: str, *, legends: bool) -> dict[str, Any]:
@@ -386,6 +428,11 @@ def file_config(ink: str = "#1c2126") -> Spec:
 def for_file(spec: Spec) -> Spec:
     """Return a definition with the look of charts that are saved as files; see `drawing`."""
     return {**spec, "config": file_config()}
+
+
+def sized(spec: Spec, title: str) -> Spec:
+    """Return a definition of the page at the size and with the title that it has in a file."""
+    return {**spec, "width": 380, "title": title}
 
 
 def color(position: int) -> str:

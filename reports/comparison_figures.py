@@ -7,13 +7,15 @@ from collections.abc import Iterator
 import pandas as pd
 
 from recipebench.reports import charts, comparison_charts, comparison_views, comparisons, wording
-from recipebench.reports.charts import Spec, titled
+from recipebench.reports.charts import Drawn, Part, Slots, Spec, titled
 from recipebench.reports.contents import Contents
 from recipebench.reports.frames import endpoint
 from recipebench.reports.language import gettext, say, together
 from recipebench.reports.suite_info import Endpoint
-from recipebench.reports.tuning_figures import Drawn
 from recipebench.reports.views import factor_heading
+
+PROFILES = "profiles"
+"""The place of the performance profiles on the page."""
 
 PROFILE_HEIGHT = 260
 
@@ -85,7 +87,7 @@ def profiles(contents: Contents) -> dict[str, dict[str, Spec]]:
         rows = comparison_charts.profile_rows(found)
         spec = charts.finish(chart, rows, width="container", height=PROFILE_HEIGHT)
         slots[str(contents.compared.index(found.factor))] = charts.told_apart(spec)
-    return {"profiles": slots} if slots else {}
+    return {PROFILES: slots} if slots else {}
 
 
 def departures(contents: Contents, label: str, pair: tuple[str, str]) -> Spec | str:
@@ -131,24 +133,24 @@ def turned(
     return pair[::-1], rows.rename(columns={"first": "second", "second": "first"}), second, first
 
 
-def slots(contents: Contents) -> dict[str, dict[str, Spec]]:
-    """Return the page's charts of comparisons by place and choice."""
-    single = {one.place: {"": one.spec} for one in (*ranks(contents), *variance(contents))}
-    return effects(contents) | single | profiles(contents)
+def part(contents: Contents) -> Part:
+    """Return the charts of effects, ranks, shares of variance and performance profiles."""
+    single = [*ranks(contents), *variance(contents)]
+    shaped = effects(contents) | profiles(contents)
+    slots: Slots = {place: dict(choices) for place, choices in shaped.items()}
+    files = dict(_files(contents, shaped)) | {one.file_name: one.for_file() for one in single}
+    return Part(slots | {one.place: {"": one.spec} for one in single}, files)
 
 
-def files(contents: Contents) -> Iterator[tuple[str, Spec]]:
-    """Return the figures of comparisons by file name: the page's charts at a fixed size."""
-    for slot, choices in effects(contents).items():
-        label = contents.data[int(slot.rpartition("-")[2])]
+def _files(contents: Contents, slots: dict[str, dict[str, Spec]]) -> Iterator[tuple[str, Spec]]:
+    """Return the figures of effects and profiles by file name."""
+    for place, choices in slots.items():
         for choice, spec in choices.items():
             factor = contents.compared[int(choice)]
-            title = titled(label, factor_heading(factor, contents))
-            name = f"paired_effects-{wording.slug(label)}-{wording.slug(factor)}.svg"
-            yield name, spec | {"width": 380, "title": title}
-    for one in (*ranks(contents), *variance(contents)):
-        yield f"{one.file}.svg", one.spec | {"width": 380, "title": one.title}
-    for choice, spec in profiles(contents).get("profiles", {}).items():
-        factor = contents.compared[int(choice)]
-        name = f"performance_profiles-{wording.slug(factor)}.svg"
-        yield name, spec | {"width": 380, "title": factor_heading(factor, contents)}
+            title, name = factor_heading(factor, contents), wording.slug(factor)
+            if place == PROFILES:
+                yield f"performance_profiles-{name}.svg", charts.sized(spec, title)
+            else:
+                label = contents.data[int(place.rpartition("-")[2])]
+                file = f"paired_effects-{wording.slug(label)}-{name}.svg"
+                yield file, charts.sized(spec, titled(label, title))

@@ -15,13 +15,11 @@ from recipebench.reports import (
     verdict_charts,
     wording,
 )
-from recipebench.reports.charts import Spec, titled
+from recipebench.reports.charts import Part, Slots, Spec, titled
 from recipebench.reports.contents import CURVE_SPLITS, Contents, measures
 from recipebench.reports.frames import endpoint
 from recipebench.reports.language import gettext, say
 from recipebench.reports.views import factor_heading
-
-Slots = dict[str, dict[str, Spec | str]]
 
 APART = "-apart"
 """What ends the choice of a pair's interaction."""
@@ -29,56 +27,22 @@ APART = "-apart"
 _CURVE_HEIGHT = 230
 
 
-def slots(contents: Contents) -> Slots:
-    """Return the page's charts: for each place on the page, the definition of each choice.
+def parts(contents: Contents) -> Iterator[Part]:
+    """Return all charts of a report, part by part.
 
-    Places and choices are numbered, so that no name becomes part of the page's structure:
+    Places and choices of the page are numbered, so that no name becomes part of its structure:
     `pairs-<data>` with `<first>-<second>` and, for the interaction, `<first>-<second>-apart`;
-    `curves-<data>-<split>` with `<factor>-<measure>`; those of comparisons and tuning. A text in place of a
-    definition says why there is no chart.
+    `curves-<data>-<split>` with `<factor>-<measure>`; those of comparisons and tuning.
     """
-    found: Slots = {}
-    with debug_mode(False):  # altair would check every level name against its schema; tests check the schema
-        for part in (_pair_slots(contents), _curve_slots(contents), _verdict_slots(contents)):
-            found |= part
-        for more in (comparison_figures.slots(contents), tuning_figures.slots(contents)):
-            found |= {place: dict(choices) for place, choices in more.items()}
-    return found
+    for make in (_means, _pairs, _curves, _verdicts, comparison_figures.part, tuning_figures.part):
+        with debug_mode(False):  # altair would check every level name against its schema; tests check it
+            slots, files = make(contents)
+        yield Part(slots, {name: charts.for_file(spec) for name, spec in files.items()})
 
 
-def files(contents: Contents, slots: Slots) -> Iterator[tuple[str, Spec]]:
-    """Return what is drawn as files, by name: level means, comparisons, grids of pairs, curves, tuning.
-
-    Args:
-        contents: what the report says.
-        slots: the page's charts; the files are the same definitions at a fixed size and with a look.
-    """
-    with debug_mode(False):
-        for found in (
-            _specs(contents, slots),
-            comparison_figures.files(contents),
-            tuning_figures.files(contents),
-        ):
-            for name, spec in found:
-                yield name, charts.for_file(spec)
-
-
-def _specs(contents: Contents, slots: Slots) -> Iterator[tuple[str, Spec]]:
-    for position, label in enumerate(contents.data):
-        name = wording.slug(label)
-        yield f"factor_means-{name}.svg", _forest(contents, label)
-        for pair in contents.pairs:
-            names = "-".join(wording.slug(factor) for factor in pair)
-            for kind, ending in {"pairs": "", "interaction": APART}.items():
-                spec = slots[f"pairs-{position}"][_pair_choice(contents, pair) + ending]
-                if not isinstance(spec, str):
-                    yield f"{kind}-{name}-{names}.svg", _heatmap_figure(contents, spec, label, pair, kind)
-        for place, factor in enumerate(contents.compared if contents.curves else ()):
-            both = {split: slots[f"curves-{position}-{split}"][f"{place}-0"] for split in CURVE_SPLITS}
-            title = titled(label, factor_heading(factor, contents))
-            yield f"curves-{name}-{wording.slug(factor)}.svg", _curve_figure(both, title)
-    if verdict_charts.drawn(contents.verdicts):
-        yield "verdicts.svg", verdict_charts.forest(contents.verdicts) | {"width": 380}
+def slots(contents: Contents) -> Slots:
+    """Return the page's charts of all parts."""
+    return {place: choices for part in parts(contents) for place, choices in part.slots.items()}
 
 
 def drawn_epochs(contents: Contents) -> tuple[list[int], int]:
@@ -88,22 +52,32 @@ def drawn_epochs(contents: Contents) -> tuple[list[int], int]:
     return charts.thinned(last, lines), last
 
 
-def _verdict_slots(contents: Contents) -> Slots:
+def _means(contents: Contents) -> Part:
+    named = {f"factor_means-{wording.slug(label)}.svg": label for label in contents.data}
+    return Part({}, {name: _forest(contents, label) for name, label in named.items()})
+
+
+def _verdicts(contents: Contents) -> Part:
     if not verdict_charts.drawn(contents.verdicts):
-        return {}
-    return {verdict_charts.PLACE: {"": verdict_charts.forest(contents.verdicts)}}
+        return Part({}, {})
+    spec = verdict_charts.forest(contents.verdicts)
+    return Part({verdict_charts.PLACE: {"": spec}}, {"verdicts.svg": spec | {"width": 380}})
 
 
-def _pair_slots(contents: Contents) -> Slots:
-    found: Slots = {}
+def _pairs(contents: Contents) -> Part:
+    slots: Slots = {}
+    files: dict[str, Spec] = {}
     for position, label in enumerate(contents.data if contents.pairs else ()):
-        choices: dict[str, Spec | str] = {}
+        choices = slots[f"pairs-{position}"] = {}
         for pair, means in contents.pairs.items():
-            choice = _pair_choice(contents, pair)
-            choices[choice] = _heatmap(contents, pair, means[means["data"] == label])
-            choices[choice + APART] = comparison_figures.departures(contents, label, pair)
-        found[f"pairs-{position}"] = choices
-    return found
+            choice, names = _pair_choice(contents, pair), "-".join(map(wording.slug, pair))
+            choices[choice] = grid = _heatmap(contents, pair, means[means["data"] == label])
+            choices[choice + APART] = apart = comparison_figures.departures(contents, label, pair)
+            for kind, spec in {"pairs": grid, "interaction": apart}.items():
+                if not isinstance(spec, str):
+                    file = f"{kind}-{wording.slug(label)}-{names}.svg"
+                    files[file] = _heatmap_figure(contents, spec, label, pair, kind)
+    return Part(slots, files)
 
 
 def _pair_choice(contents: Contents, pair: tuple[str, str]) -> str:
@@ -111,15 +85,20 @@ def _pair_choice(contents: Contents, pair: tuple[str, str]) -> str:
     return "-".join(str(compared.index(factor)) for factor in pair)
 
 
-def _curve_slots(contents: Contents) -> Slots:
+def _curves(contents: Contents) -> Part:
+    slots: Slots = {}
+    files: dict[str, Spec] = {}
     if not contents.curves:
-        return {}
+        return Part(slots, files)
     epochs, _ = drawn_epochs(contents)
-    found: Slots = {}
     for position, label in enumerate(contents.data):
         for choice, split, spec in _curve_choices(contents, label, epochs):
-            found.setdefault(f"curves-{position}-{split}", {})[choice] = spec
-    return found
+            slots.setdefault(f"curves-{position}-{split}", {})[choice] = spec
+        for place, factor in enumerate(contents.compared):
+            both = {split: slots[f"curves-{position}-{split}"][f"{place}-0"] for split in CURVE_SPLITS}
+            title = titled(label, factor_heading(factor, contents))
+            files[f"curves-{wording.slug(label)}-{wording.slug(factor)}.svg"] = _curve_figure(both, title)
+    return Part(slots, files)
 
 
 def _curve_choices(contents: Contents, label: str, epochs: list[int]) -> Iterator[tuple[str, str, Spec]]:

@@ -37,7 +37,7 @@ from recipebench.reports.frames import STATUSES, endpoint
 from recipebench.reports.language import N_, gettext, listed, parts, say, together
 
 
-def render(contents: Contents, slots: figures.Slots, vega: str) -> str:
+def render(contents: Contents, slots: charts.Slots, vega: str) -> str:
     """Return the page as HTML.
 
     The policy in its head allows the page's own style and its two scripts by their hashes and nothing
@@ -105,7 +105,7 @@ def policy(styles: list[str], scripts: list[str]) -> str:
     return "; ".join(["default-src 'none'", *rules, "base-uri 'none'", "form-action 'none'"])
 
 
-def packed(slots: figures.Slots) -> dict[str, Any]:
+def packed(slots: charts.Slots) -> dict[str, Any]:
     """Return the charts in a third of their size: each definition once, values as rows without keys.
 
     Returns:

@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import pandas as pd
 
 from recipebench.reports import charts, searches, tuning_charts, tuning_views, wording
-from recipebench.reports.charts import Spec, titled
+from recipebench.reports.charts import Drawn, Part, titled
 from recipebench.reports.contents import Contents
 from recipebench.reports.frames import endpoint
 from recipebench.reports.language import gettext, say, together
 from recipebench.reports.views import mean_interval
 
 HEIGHT = 230
-
-
-class Drawn(NamedTuple):
-    """A chart of tuning.
-
-    Args:
-        place: its slot on the page: numbered, so that no name becomes part of the page's structure.
-        file: the name of its SVG file, without the ending.
-        title: of the figure.
-        caption: what it shows, with n, method and source.
-        spec: its definition.
-    """
-
-    place: str
-    file: str
-    title: str
-    caption: str
-    spec: Spec
 
 
 def against_default(contents: Contents) -> list[Drawn]:
@@ -84,15 +65,12 @@ def budgets(contents: Contents) -> list[Drawn]:
     return [*_best_of_k(contents), *_ranks(contents)]
 
 
-def slots(contents: Contents) -> dict[str, dict[str, Spec]]:
-    """Return the page's charts of tuning, each with a single, unnamed choice."""
-    return {one.place: {"": one.spec} for one in every(contents)} if contents.searches is not None else {}
-
-
-def files(contents: Contents) -> Iterator[tuple[str, Spec]]:
-    """Return the figures of tuning by file name: the page's charts at a fixed size."""
-    for one in every(contents) if contents.searches is not None else ():
-        yield f"{one.file}.svg", one.spec | {"width": 380, "title": one.title}
+def part(contents: Contents) -> Part:
+    """Return all charts of tuning; none where nothing was tuned."""
+    found = list(every(contents)) if contents.searches is not None else []
+    return Part(
+        {one.place: {"": one.spec} for one in found}, {one.file_name: one.for_file() for one in found}
+    )
 
 
 def every(contents: Contents) -> Iterator[Drawn]:

@@ -26,6 +26,7 @@ from recipebench.reports import (
     verdict_words,
     views,
 )
+from recipebench.reports.charts import Slots
 from recipebench.reports.contents import Contents, contents
 from recipebench.reports.drawing import Drawing
 from recipebench.reports.language import checked, gettext, say, writing
@@ -165,9 +166,11 @@ def _files(
     contents: Contents, records: pd.DataFrame, history: pd.DataFrame, drawing: Drawing
 ) -> Iterator[tuple[str, bytes]]:
     """Make all files; the figures come last, as they are drawn meanwhile."""
-    slots = figures.slots(contents)
-    for name, spec in figures.files(contents, slots):
-        drawing.draw(name, spec)
+    slots: Slots = {}
+    for part in figures.parts(contents):
+        slots |= part.slots
+        for name, spec in part.files.items():
+            drawing.draw(name, spec)
     yield "summary.md", _bytes(summary(contents))
     for view in _views(contents):
         yield f"tables/{view.name}.tex", _bytes(export.tex(view))

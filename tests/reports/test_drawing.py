@@ -1,4 +1,4 @@
-"""The process that draws: the same drawings as in this one, and what becomes of it when it fails."""
+"""The processes that draw: the same drawings as in this one, and what becomes of them when they fail."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _bar(level: str) -> dict[str, Any]:
     return charts.for_file({"data": {"values": values}, "mark": "bar", "encoding": encoding})
 
 
-def test_the_process_draws_what_this_one_draws() -> None:
+def test_the_processes_draw_what_this_one_draws() -> None:
     specs = {"b.svg": _bar("relu"), "a.svg": _bar("é\0\ud800<&>")}
 
     with Drawing("en") as drawn:
@@ -42,21 +42,23 @@ def test_what_cannot_be_drawn_is_told() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
-def test_a_killed_process_is_told_and_keeps_nobody_waiting() -> None:
+def test_killed_processes_are_told_and_keep_nobody_waiting() -> None:
     with Drawing("en") as drawn:
-        drawn._process.send_signal(signal.SIGKILL)
         for position in range(1000):
             drawn.draw(f"{position}.svg", _bar("relu" * 100))
+        for process in drawn._all:
+            process._process.send_signal(signal.SIGKILL)
         with pytest.raises(RuntimeError, match="exit code -9"):
-            drawn.script()
+            drawn.finish()
 
 
-def test_leaving_early_ends_the_process() -> None:
+def test_leaving_early_ends_the_processes() -> None:
     with Drawing("en") as drawn:
-        drawn.draw("bar.svg", _bar("relu"))
+        for position in range(100):
+            drawn.draw(f"{position}.svg", _bar("relu"))
 
-    assert drawn._process.poll() is not None
-    assert not any(thread.is_alive() for thread in drawn._threads)
+    assert all(process._process.poll() is not None for process in drawn._all)
+    assert drawn._pool._shutdown
 
 
 def test_it_imports_neither_torch_nor_pandas_nor_altair() -> None:

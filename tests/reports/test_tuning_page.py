@@ -285,7 +285,7 @@ def test_a_suite_that_does_not_tune_says_nothing_of_it(make_card: Callable[..., 
 
     assert found.searches is None
     assert found.reached is None
-    assert list(tuning_figures.files(found)) == []
+    assert tuning_figures.part(found) == ({}, {})
     for word in ("#tuning", "#targets", "Tuning seeds", "Trials of searches"):
         assert word not in html
     assert headline.what_was_run(found.counts, card.suite) == found.headline[0]
