@@ -2,9 +2,11 @@
 
 Run as `python -m recipebench.benchmarks.speed.tracking`. The first three need no training: cells of a
 record and a history each are written as a run writes them. The last trains a suite in rounds, in turn
-untracked, with a server that hangs and with one that refuses: seconds of the whole command, from its
-first import to its end, and, since those depend on what else the machine does, seconds of processors by
-the command and all that it started.
+untracked, tracked to files, with a server that hangs, with one that refuses and with one that dies after it
+has been sent a run. Two things are told of it: the seconds of the whole command, from its first import to
+its end, which are as steady as the machine is; and what tracking took by itself, as `tracked_run` tells it:
+the seconds that the command waited for it, and those of processors, spread over all of them. What a dead
+server costs is what it takes beyond the same tracking to files.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,11 +48,11 @@ METRICS = [
     f"{split}_{metric}" for split in ("train", "validation", "test") for metric in ("loss", "accuracy")
 ]
 
-ARMS = ("untracked", "hangs", "refuses")
+ARMS = ("untracked", "to files", "hangs", "refuses", "dies")
 """What the matrix is trained with, in turn."""
 
-KINDS = ("seconds", "processor seconds")
-"""What is measured of a run."""
+KINDS = ("seconds", "waited", "used")
+"""What is measured of a run: its whole time, and what `tracked_run` tells."""
 
 
 def _suite(cells: int, epochs: int) -> dict[str, Any]:
@@ -160,43 +163,51 @@ def _variables(url: str | None) -> Iterator[None]:
 
 
 def dead_server(rounds: int, cells: int, epochs: int) -> dict[str, Any]:
-    """Time whole runs without tracking and with servers that hang or refuse, in turn."""
-    times: dict[str, list[tuple[float, float]]] = {arm: [] for arm in ARMS}
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
+    """Time whole runs without tracking and with servers that hang, refuse or die, in turn."""
+    runs: dict[str, list[dict[str, float]]] = {arm: [] for arm in ARMS}
+    with tempfile.TemporaryDirectory() as place:
         suite = Path(place) / "suite.yaml"
         suite.write_text(yaml.safe_dump(_suite(cells, epochs)))
         for turn in range(rounds):
             for arm in ARMS:
-                times[arm].append(_run(suite, Path(place) / f"{arm}-{turn}", arm))
-    found: dict[str, Any] = {}
-    for i, kind in enumerate(KINDS):
-        found[kind] = {arm: [pair[i] for pair in pairs] for arm, pairs in times.items()}
-        found[f"cost in {kind}"] = {
-            arm: _cost(found[kind][arm], found[kind]["untracked"]) for arm in ARMS[1:]
-        }
+                runs[arm].append(_run(suite, Path(place) / f"{arm}-{turn}", arm))
+    found: dict[str, Any] = {kind: {arm: [run[kind] for run in runs[arm]] for arm in ARMS} for kind in KINDS}
+    found["longer"] = {arm: _longer(found["seconds"][arm], found["seconds"]["untracked"]) for arm in ARMS[1:]}
+    found["taken"] = {
+        arm: statistics.median([run["waited"] + run["used"] / usable_cores() for run in runs[arm]])
+        for arm in ARMS[1:]
+    }
     return found
 
 
-def _cost(times: list[float], without: list[float]) -> float:
+def _longer(times: list[float], without: list[float]) -> float:
     """Return the share by which the middle round is longer."""
     return statistics.median([t / u - 1 for t, u in zip(times, without, strict=True)])
 
 
-def _run(suite: Path, store: Path, arm: str) -> tuple[float, float]:
-    command = [sys.executable, "-m", "recipebench", "run", str(suite), "--store", str(store)]
-    with StandIn(hang=arm == "hangs") as server:
-        url = server.url
-        if arm == "hangs":
-            return _time(command, url)
-    return _time(command, None if arm == "untracked" else url)
+def _run(suite: Path, store: Path, arm: str) -> dict[str, float]:
+    told = store.with_suffix(".json")
+    command = [sys.executable, "-m", "recipebench.benchmarks.speed.tracked_run", str(told)]
+    command += ["run", str(suite), "--store", str(store)]
+    command += [] if arm == "untracked" else ["--track", "wandb"]
+    alone = arm in ("untracked", "to files")
+    with StandIn(hang=arm == "hangs") as server, _variables(None if alone else server.url):
+        if alone or arm == "refuses":
+            server.die()
+        if arm == "dies":
+            threading.Thread(target=_die, args=[server], daemon=True).start()
+        start = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        took = time.perf_counter() - start
+    found: dict[str, float] = json.loads(told.read_text())
+    return {"seconds": took, **found}
 
 
-def _time(command: list[str], url: str | None) -> tuple[float, float]:
-    tracked = ["--track", "wandb"] if url else []
-    with _variables(url):
-        before, start = _processor_seconds(), time.perf_counter()
-        subprocess.run([*command, *tracked], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - start, _processor_seconds() - before
+def _die(server: StandIn) -> None:
+    """Let a server die once it has been sent a run."""
+    while not server.runs:
+        time.sleep(0.1)
+    server.die()
 
 
 def _processor_seconds() -> float:
@@ -234,10 +245,18 @@ def report(found: dict[str, Any]) -> str:
     ]
     if dead:
         whole = statistics.median(dead["seconds"]["untracked"])
-        for kind in KINDS:
-            cost = ", ".join(f"{arm} {100 * value:+.1f} %" for arm, value in dead[f"cost in {kind}"].items())
-            lines.append(f"a run of {whole:.0f} s with a server that … {cost} in {kind} (median)")
+        lines.append(f"a run of {whole:.0f} s, tracked, median of {len(dead['seconds']['untracked'])}:")
+        lines += [_told(arm, whole, dead) for arm in ARMS[1:]]
     return "\n".join(lines)
+
+
+def _told(arm: str, whole: float, dead: dict[str, Any]) -> str:
+    """Say what tracking took with one kind of server."""
+    taken, files = dead["taken"][arm], dead["taken"]["to files"]
+    told = f"  {arm}: {taken:.1f} s are tracking's, {100 * taken / whole:.1f} %"
+    if arm != "to files":
+        told += f", {100 * (taken - files) / whole:+.1f} % against files"
+    return f"{told}; the whole run was {100 * dead['longer'][arm]:+.1f} % longer than untracked"
 
 
 def main() -> None:

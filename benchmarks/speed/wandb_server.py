@@ -2,7 +2,7 @@
 
 It keeps what it receives (runs, the lines of their files, uploaded files, artifacts), answers as the
 server does, and refuses requests, operations, variables and keys that it does not know; what it refused is
-listed, so that a test can ask for none. It can be told to hang, and it dies when it is closed.
+listed, so that a test can ask for none. It can be told to hang, to die and to come back.
 """
 
 from __future__ import annotations
@@ -77,16 +77,19 @@ class StandIn:
         self.hanging = threading.Event()
         if hang:
             self.hanging.set()
-        self._closing = threading.Event()
+        self.dead = threading.Event()
         self.lock = threading.Lock()
-        handler = type("Handler", (_Handler,), {"server_state": self})
-        self._server = _Server(("127.0.0.1", 0), handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._listen(0)
 
     @property
     def url(self) -> str:
         """Where it listens."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def _listen(self, port: int) -> None:
+        handler = type("Handler", (_Handler,), {"server_state": self})
+        self._server = _Server(("127.0.0.1", port), handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     def __enter__(self) -> StandIn:
         self._thread.start()
@@ -95,15 +98,26 @@ class StandIn:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._closing.set()
+        if not self.dead.is_set():
+            self.die()
+
+    def die(self) -> None:
+        """Refuse what comes from now on, also on connections that are open."""
+        self.dead.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
+    def revive(self) -> None:
+        """Listen again where it did before, and know what it knew."""
+        self.dead.clear()
+        self._listen(self._server.server_address[1])
+        self._thread.start()
+
     def take(self, method: str, path: str, body: bytes) -> Json:
         """Take a request and return the answer; hang first, if so told."""
-        while self.hanging.is_set() and not self._closing.is_set():
-            self._closing.wait(0.05)
+        while self.hanging.is_set() and not self.dead.is_set():
+            self.dead.wait(0.05)
         with self.lock:
             self.requests += 1
             if (method, path) == ("GET", "/"):
@@ -240,6 +254,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
         state = self.server_state
+        if state.dead.is_set():
+            self.close_connection = True
+            return
         try:
             if self.path != "/" and not self.path.startswith("/storage/"):  # those are keys themselves
                 self._check_key()

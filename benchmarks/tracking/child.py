@@ -46,8 +46,8 @@ NICENESS = 10
 SIGN_OF_LIFE = 1.0
 """Seconds between two signs of life, at least."""
 
-LAST_GRACE = 5.0
-"""Seconds that wandb's service is given to end in order."""
+LAST_GRACE = 1.0
+"""Seconds that wandb's service is given to end in order; every run is in its files long before."""
 
 
 def main() -> None:
@@ -138,7 +138,7 @@ def _serve(
 
 
 def _leave() -> None:
-    """End wandb's service in order, so that its files are whole; and at once, if it hangs on a server."""
+    """End wandb's service in order; and at once, if it hangs on a server."""
     import wandb
 
     ending = threading.Thread(target=wandb.teardown, daemon=True)

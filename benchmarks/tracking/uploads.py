@@ -30,6 +30,12 @@ PATIENCE = 30.0
 KNOCK = 3.0
 """Seconds in which the server has to answer anything at all."""
 
+AGAIN = 15.0
+"""Seconds after which a server that did not answer is asked again."""
+
+STILL = 1.0
+"""Seconds without any progress after which the server is asked, at the next look, whether it is there."""
+
 POLL = 5.0
 """Seconds between two looks at how uploads fare while cells train."""
 
@@ -64,15 +70,17 @@ class Uploads:
         self._active: dict[Path, str] = {}
         self._seen: dict[Path, str] = {}
         self._handles: dict[Path, Any] = {}
+        self._url = base_url
         self._answers: bool | None = None
+        self._over = False
         self._troubled: set[Path] = set()
         self._lock = threading.Lock()
-        self._changed = time.monotonic()
+        self._changed = self._asked = time.monotonic()
         self._speed = POLL
         self.finished = 0
         self.problem = ""
         self._asyncer.run_soon(self._watch, daemon=True)
-        threading.Thread(target=self._knock, args=[base_url], daemon=True).start()
+        threading.Thread(target=self._reach, daemon=True).start()
 
     def add(self, folder: Path) -> None:
         """Upload a run folder, from now on until its run ends."""
@@ -83,7 +91,7 @@ class Uploads:
         self._start()
 
     def wait(self, tick: Callable[[], None]) -> None:
-        """Wait until everything is uploaded, the server is in trouble with all of it, or nothing moves.
+        """Wait until everything is uploaded, the server does not answer, or nothing moves.
 
         Args:
             tick: called while there is something to wait for.
@@ -95,31 +103,57 @@ class Uploads:
             tick()
             time.sleep(0.02)
         with self._lock:
-            if self._answers is False and not self.finished and not self.problem:
+            if self._answers is False and not self.problem:
                 self.problem = "the server does not answer"
+            self._over = True
             self._waiting.clear()
-            for handle in self._handles.values():
-                handle.cancel()
+            self._cancel()
 
     def _is_moving(self) -> bool:
         with self._lock:
             left = len(self._active) + len(self._waiting)
-            deaf = self._answers is False and not self.finished
+            deaf = self._answers is False
             return left > 0 and not deaf and not self._stuck() and time.monotonic() - self._changed < PATIENCE
 
     def _stuck(self) -> bool:
         """Whether the server is in trouble with everything that is on its way."""
         return bool(self._active) and self._troubled >= set(self._active)
 
-    def _knock(self, base_url: str) -> None:
-        """Find out whether anything answers, long before it matters."""
-        self._answers = answers(base_url)
+    def _cancel(self) -> None:
+        for handle in self._handles.values():
+            handle.cancel()
+
+    def _reach(self) -> None:
+        """Ask again and again until anything answers; nothing is begun before, so nothing tries in vain."""
+        while not answers(self._url):
+            self._answers = False
+            time.sleep(AGAIN)
+        self._answers = True
+        self._start()
+
+    async def _retreat(self) -> None:
+        """Put everything off if the server is in trouble, or still, and does not answer any more."""
+        if not (self._stuck() or (self._active and self._is_still())):
+            return
+        there = await asyncio.to_thread(answers, self._url)
+        self._asked = time.monotonic()
+        if there:
+            return
+        self._answers = False
+        with self._lock:
+            self._cancel()
+        threading.Thread(target=self._reach, daemon=True).start()
+
+    def _is_still(self) -> bool:
+        """Whether no upload has moved for a while, nor the server been asked."""
+        return time.monotonic() - max(self._changed, self._asked) > STILL
 
     def _start(self) -> None:
-        """Begin what may begin: one after the other for a run, and nothing new while the server is stuck."""
+        """Begin what may begin: one after the other for a run, and nothing while the server is in trouble."""
         with self._lock:
             ids = {_run_of(folder) for folder in self._active}
-            for folder in [] if self._stuck() else list(self._waiting):
+            ready = self._answers and not self._over and not self._stuck()
+            for folder in list(self._waiting) if ready else []:
                 if len(self._active) < AT_ONCE and _run_of(folder) not in ids:
                     self._waiting.remove(folder)
                     self._active[folder] = ""
@@ -127,8 +161,13 @@ class Uploads:
                     self._asyncer.run_soon(partial(self._follow, folder), daemon=True)
 
     async def _follow(self, folder: Path) -> None:
+        from wandb.sdk.mailbox.mailbox_handle import HandleAbandonedError
+
+        messages, put_off = [], False
         try:
             messages = await self._upload(folder)
+        except HandleAbandonedError:
+            put_off = True
         finally:
             with self._lock:
                 self._active.pop(folder, None)
@@ -136,9 +175,11 @@ class Uploads:
                 self._handles.pop(folder, None)
                 self._troubled.discard(folder)
                 self._changed = time.monotonic()
+                if put_off and not self._over:
+                    self._waiting.append(folder)
         if is_uploaded(folder):
             self.finished += 1
-        else:
+        elif not put_off:
             self._note(next((m.content for m in messages if m.severity >= _ERROR), "an upload did not end"))
         self._start()
 
@@ -174,6 +215,7 @@ class Uploads:
                         self._troubled.discard(folder)
                         if self._seen.get(folder) != moved:
                             self._seen[folder], self._changed = moved, time.monotonic()
+            await self._retreat()
             self._start()
 
     async def _rest(self) -> None:

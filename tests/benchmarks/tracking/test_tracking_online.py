@@ -191,7 +191,7 @@ def _adam(tracked: Any) -> tuple[Cell, ...]:
 
 
 def _wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -242,6 +242,33 @@ def test_a_server_that_dies_is_caught_up_with(
         assert {run.completions for run in server.runs.values()} == {1}
         for cell_id, rows in histories.items():
             assert tools.same([tools.own(row) for row in server.runs[cell_id].history], rows)
+
+
+def test_a_server_that_comes_back_is_sent_the_rest_while_cells_train(
+    tracked: Any, tools: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    first, second = Pack(_adam(tracked)[:1]), Pack(_adam(tracked)[1:])
+    with StandIn() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        with Tracker(Tracking(project="recipes"), tracked.store, "live", lambda text: None) as tracker:
+            *before, last = _events(tracked, first)
+            for event in before:
+                tracker(event)
+            _wait_for(lambda: len(server.runs) == 1)
+            server.die()
+            for event in [last, *_events(tracked, second)]:
+                tracker(event)
+            _wait_for_written(tracked, 2)
+            time.sleep(8)  # it is found out meanwhile that nobody answers
+            server.revive()
+            _wait_for(lambda: [run.completions for run in server.runs.values()] == [1, 1])
+
+        _, histories = tracked.frames()
+        assert server.refused == []
+        for pack in (first, second):
+            cell_id = pack.cells[0].id
+            assert tools.same([tools.own(row) for row in server.runs[cell_id].history], histories[cell_id])
 
 
 def test_an_interrupted_run_goes_on_in_the_same_run(tracked: Any, track: Any) -> None:
