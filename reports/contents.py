@@ -13,6 +13,7 @@ from recipebench.errors import RequestError, unknown
 from recipebench.reports import choice, comparisons, frames, headline, registered, searches, tables, targets
 from recipebench.reports.comparisons import Comparisons
 from recipebench.reports.frames import endpoint
+from recipebench.reports.headline import Headline
 from recipebench.reports.language import say
 from recipebench.reports.registered import Judged
 from recipebench.reports.searches import Searches
@@ -58,7 +59,7 @@ class Contents:
     spreads: pd.DataFrame
     pairs: dict[tuple[str, str], pd.DataFrame]
     curves: dict[tuple[str, str, str], pd.DataFrame]
-    headline: list[str]
+    headline: Headline
     within: pd.DataFrame
     verdicts: list[Judged]
     comparisons: Comparisons

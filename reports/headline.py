@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -25,6 +25,25 @@ from recipebench.reports.tables import UNRECORDED, ranked
 from recipebench.reports.wording import factor_name, word
 
 
+class Headline(NamedTuple):
+    """The sentences on top of a report, not yet escaped.
+
+    Args:
+        opening: what was run, and how far to trust the choice of the best.
+        won: for each data set, what won, by how much, and what mattered most.
+        closing: what became of the registered claims.
+    """
+
+    opening: list[str]
+    won: dict[str, list[str]]
+    closing: list[str]
+
+    @property
+    def lines(self) -> list[str]:
+        """All of it, a line for each data set."""
+        return [*self.opening, *map(together, self.won.values()), *self.closing]
+
+
 def sentences(
     cells: pd.DataFrame,
     counts: pd.DataFrame,
@@ -35,7 +54,7 @@ def sentences(
     *,
     searches: Searches | None = None,
     shares: pd.DataFrame,
-) -> list[str]:
+) -> Headline:
     """Say what was run, what won on each data set and by how much, what mattered most, and how sure it is.
 
     Args:
@@ -47,15 +66,12 @@ def sentences(
         verdicts: of the registered claims.
         searches: what tuning gave; None of a suite that tunes nothing.
         shares: of variance, as `comparisons.shares` returns them.
-
-    Returns:
-        Plain sentences, not yet escaped.
     """
-    found = [what_was_run(counts, suite, searches)]
+    opening, won = [what_was_run(counts, suite, searches)], {}
     plain = untuned_optimizers(cells, suite)
     ordered = ranked(recipes, suite)
     if (ordered["place"] == 1).any() and not ordered["fresh"].all():
-        found.append(_optimistic(ordered))
+        opening.append(_optimistic(ordered))
     widest = {row["data"]: row for _, row in spreads.drop_duplicates("data").iterrows()}
     for label in levels(cells, "data"):
         if not (cells["data"] == label).any():
@@ -66,8 +82,8 @@ def sentences(
         most = mattered_most(shares[shares["data"] == label], rates(cells, suite))
         if not most and label in widest:
             most = widest_factor(widest[label], suite, plain)
-        found.append(together([*told, most]))
-    return [*found, *verdict_words.in_brief(verdicts)]
+        won[label] = [*told, most] if most else told
+    return Headline(opening, won, verdict_words.in_brief(verdicts))
 
 
 def what_won(
@@ -114,6 +130,8 @@ def mattered_most(shares: pd.DataFrame, rates: str = "tuned") -> str:
     single, pairs = ordered[~joint], ordered[joint & (ordered["omega2"] > _WORTH_TELLING)]
     if single.empty or not single["omega2"].iloc[0] > 0:
         return ""
+    if single["omega2"].iloc[0] < _LEAST_TOLD:
+        return gettext("No factor alone explains as much as 1 % of the variance (ω²).")
     optimizer = gettext(_OPTIMIZER[rates])
     terms = [optimizer if term == "optimizer" else factor_name(term) for term in single["term"].head(3)]
     first, *rest = [f"{term} {_percent(share)}" for term, share in zip(terms, single["omega2"], strict=False)]
@@ -130,6 +148,7 @@ _OPTIMIZER = {
     "mixed": N_("optimizer with its rate, tuned or not,"),
 }
 _NO_FACTOR = ("seed", "residual")
+_LEAST_TOLD = 0.01
 _WORTH_TELLING = 0.05
 """The least share of variance of a pair of factors that is told."""
 

@@ -337,5 +337,5 @@ function makeTools(table) {
   table.parentElement.before(box);
 }
 
-for (const table of document.querySelectorAll("table")) makeTools(table);
+for (const table of document.querySelectorAll("table[id]")) makeTools(table);
 drawAll();

@@ -20,6 +20,7 @@ from recipebench.reports import (
     export,
     figures,
     fonts,
+    glance,
     language,
     speed_views,
     tables,
@@ -173,6 +174,8 @@ def _sections(contents: Contents) -> dict[str, Any]:
     return {
         "suite": suite,
         "headline": contents.headline,
+        "won": [(told, glance.glance(contents, label)) for label, told in contents.headline.won.items()],
+        "gap": language.current().gap,
         "fixed": listed(f"{wording.factor_name(factor)} {level}" for factor, level in contents.fixed),
         "totals": [(name, wording.word(name), wording.count(total[name])) for name in ("planned", *STATUSES)],
         "seeds": listed(map(str, suite.seeds)),

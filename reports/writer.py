@@ -127,7 +127,7 @@ def summary(contents: Contents) -> str:
     text = export.markdown_text
     lines = [f"# {text(suite.name)}", ""]
     lines += [text(suite.description), ""] if suite.description else []
-    lines += [f"- {text(sentence)}" for sentence in contents.headline]
+    lines += [f"- {text(sentence)}" for sentence in contents.headline.lines]
     lines += ["", *_verdict_summary(contents), f"## {gettext('Cells')}", ""]
     lines += [export.markdown(views.status(contents)), f"## {gettext('Level means')}", ""]
     lines += [export.markdown(views.factor_means(contents, label)) for label in contents.data]

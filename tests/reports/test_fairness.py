@@ -203,7 +203,7 @@ def test_test_data_choose_nothing(tuned: Any) -> None:
     _check(noisy, tuned.suite.tuning)
     found, changed = (contents(r, tuned.history, tuned.suite, []) for r in (tuned.records, noisy))
 
-    assert found.headline == changed.headline
+    assert found.headline.lines == changed.headline.lines
     pd.testing.assert_frame_equal(found.means, changed.means)
     for name in ("against_default", "chosen", "sensitivity", "best_of_k", "ranks", "cost"):
         pd.testing.assert_frame_equal(getattr(found.searches, name), getattr(changed.searches, name))

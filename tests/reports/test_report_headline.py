@@ -27,13 +27,13 @@ def test_first_sentence_counts_every_planned_cell(made: Contents) -> None:
         f"1,800 training runs (cells) planned on 3 data sets with 3 seeds: {total['ok']:,} ok + "
         f"{total['diverged']} diverged + {total['failed']} failed + {total['missing']} missing."
     )
-    assert made.headline[0] == expected
+    assert made.headline.lines[0] == expected
 
 
 def test_each_data_set_tells_what_validation_chose_its_lead_and_what_mattered(made: Contents) -> None:
-    assert len(made.headline) == 2 + 3 + 1
+    assert len(made.headline.lines) == 2 + 3 + 1
 
-    for label, sentence in zip(made.data, made.headline[2:5], strict=True):
+    for label, sentence in zip(made.data, made.headline.lines[2:5], strict=True):
         known = made.recipes[(made.recipes["data"] == label) & (made.recipes["n"] == 3)]
         first, second = known.sort_values("validation", ascending=label == "synthetic_regression").index[:2]
         top, next_best = made.recipes.loc[first], made.recipes.loc[second]
@@ -50,8 +50,8 @@ def test_each_data_set_tells_what_validation_chose_its_lead_and_what_mattered(ma
             "put to no registered test",
         ):
             assert part in sentence
-    assert "chosen by its validation score and reported on the same seeds" in made.headline[1]
-    assert made.headline[-1] == verdict_words.NONE_REGISTERED
+    assert "chosen by its validation score and reported on the same seeds" in made.headline.lines[1]
+    assert made.headline.lines[-1] == verdict_words.NONE_REGISTERED
 
 
 def test_the_lead_is_a_paired_interval_over_seeds(made: Contents) -> None:
@@ -84,7 +84,7 @@ def test_the_test_endpoint_chooses_nothing(card: Any) -> None:
 
 def test_gaps_leave_the_spread_of_level_means_and_balance_gives_shares(make_card: Any) -> None:
     whole = contents(*make_card(data=("mnist",), troubled=False))
-    sentence = whole.headline[2]
+    sentence = whole.headline.lines[2]
 
     shares = variance_shares(whole.cells, whole.factors, block="seed")["omega2"]
 
@@ -94,7 +94,7 @@ def test_gaps_leave_the_spread_of_level_means_and_balance_gives_shares(make_card
     assert f"optimizer with its untuned rate {100 * shares['optimizer']:.0f}\N{NO-BREAK SPACE}%" in sentence
     gappy = contents(*make_card(data=("mnist",)))
     assert gappy.cells["score"].isna().any()
-    assert "lie furthest apart there" in gappy.headline[2]
+    assert "lie furthest apart there" in gappy.headline.lines[2]
 
 
 def test_optimizers_at_default_rates_are_not_ordered(made: Contents) -> None:

@@ -120,7 +120,7 @@ def test_every_table_and_figure_names_n_and_source(outline: Outline, html: str) 
         r"<figcaption>(.*?)</figcaption>", html
     )
 
-    assert tags.count("caption") == tags.count("table") == 3 + 3 + 3 + 8 + 3 + 1
+    assert tags.count("caption") == tags.count("table") == 3 + 3 + 3 + 3 + 8 + 3 + 1
     assert tags.count("figcaption") == tags.count("figure") == 3 + 3 + 3 + 2
     assert len(captions) == tags.count("caption") + tags.count("figcaption")
     for caption in captions:
@@ -223,7 +223,7 @@ def test_a_factor_with_one_level_is_told_once(make_card: Callable[..., Any]) -> 
     assert found.compared == ["activation"]
     assert texts.count("model mlp") == 1
     assert "mlp" not in texts
-    assert "On digits validation chooses relu: its test accuracy" in found.headline[2]
+    assert "On digits validation chooses relu: its test accuracy" in found.headline.lines[2]
 
 
 def test_infinite_losses_still_make_a_page(make_card: Callable[..., Any]) -> None:

@@ -99,7 +99,7 @@ def test_summary_tells_the_headline_and_the_means(small: Any, out: Path) -> None
     text = (out / "summary.md").read_text(encoding="utf-8")
     found = contents(*small)
 
-    for sentence in found.headline:
+    for sentence in found.headline.lines:
         assert export.markdown_text(sentence) in text
     for _, row in found.means.iterrows():
         assert f"| {row['level']} | {100 * row['mean']:.2f} |" in text

@@ -78,8 +78,8 @@ def test_only_reported_cells_have_scores_and_are_counted_in_the_means(tuned: Any
     assert len(found.cells) == 2 * 2 * 4 * 3
     assert found.counts.iloc[-1]["planned"] == 192
     assert found.means.loc[found.means["factor"] == "optimizer", "cells"].tolist() == [6] * 8
-    assert "192 training runs (cells)" in found.headline[0]
-    assert "144 of them trials of 8 searches on 2 seeds of their own" in found.headline[0]
+    assert "192 training runs (cells)" in found.headline.lines[0]
+    assert "144 of them trials of 8 searches on 2 seeds of their own" in found.headline.lines[0]
 
 
 def test_tuned_and_default_are_compared_pair_by_pair(tuned: Any) -> None:

@@ -127,7 +127,7 @@ def test_the_headline_names_the_tuned_recipe_that_tuning_seeds_chose_whoever_is_
     records.loc[report & (records["activation"] == "sigmoid"), "validation_accuracy_at_best"] = 0.99
 
     found = contents(records, tuned.history, tuned.suite, [])
-    sentence = found.headline[1]
+    sentence = found.headline.lines[1]
 
     assert "On digits validation chooses relu + sgd (tuned lr): its test accuracy" in sentence
     assert "94.10\N{NO-BREAK SPACE}% (95\N{NO-BREAK SPACE}% interval" in sentence
@@ -135,7 +135,7 @@ def test_the_headline_names_the_tuned_recipe_that_tuning_seeds_chose_whoever_is_
     assert "The runner-up" not in sentence
     assert "Its lead over the runner-up, relu + adam (tuned lr), is 0.00 points" in sentence
     assert "optimizer with its rate, tuned or not," in sentence
-    assert not any("same seeds" in told for told in found.headline)
+    assert not any("same seeds" in told for told in found.headline.lines)
     within = found.within[(found.within["data"] == "digits") & (found.within["factor"] == "optimizer")]
     assert within["level"].tolist() == ["sgd (tuned lr)", "adam (tuned lr)"]
     assert within["activation"].tolist() == ["relu", "relu"]
@@ -149,7 +149,7 @@ def test_a_suite_whose_optimizers_are_all_tuned_ranks_them(make_tuned: Callable[
     assert found.rates == "tuned"
     assert "default rate" not in texts
     assert "not a ranking" not in texts
-    assert "(ω²): optimizer " in found.headline[1]
+    assert "(ω²): optimizer " in found.headline.lines[1]
     assert found.searches is not None
     assert found.searches.against_default.empty
 
@@ -288,7 +288,7 @@ def test_a_suite_that_does_not_tune_says_nothing_of_it(make_card: Callable[..., 
     assert tuning_figures.part(found) == ({}, {})
     for word in ("#tuning", "#targets", "Tuning seeds", "Trials of searches"):
         assert word not in html
-    assert headline.what_was_run(found.counts, card.suite) == found.headline[0]
+    assert headline.what_was_run(found.counts, card.suite) == found.headline.lines[0]
     with pytest.raises(ValueError, match="core tunes nothing"):
         tuning_views.sentences(found)
     with pytest.raises(ValueError, match="core declares no targets"):

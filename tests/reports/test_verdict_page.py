@@ -85,9 +85,9 @@ def test_each_claim_is_a_sentence_with_word_numbers_and_what_would_settle_it(mad
 
 
 def test_the_headline_ends_with_all_claims_by_their_word(made: Contents) -> None:
-    told = made.headline[-4:]
+    told = made.headline.lines[-4:]
 
-    names = " ".join(made.headline)
+    names = " ".join(made.headline.lines)
     assert all(each.claim.name in names for each in made.verdicts)
     assert any(sentence.startswith("Supported: relu > sigmoid (") for sentence in told)
 
