@@ -21,7 +21,7 @@ from typing import Any
 from recipebench import processes
 from recipebench.reports import fonts, language
 
-MOST = 4
+MOST = 3
 """Processes that draw at the same time, at most."""
 
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")

@@ -6,12 +6,11 @@ import ast
 import dataclasses
 import importlib
 import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from docs_scripts import load
 
 from recipebench.benchmarks import suite
 from recipebench.benchmarks.environment import describe
@@ -21,17 +20,7 @@ from recipebench.errors import RequestError
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def _load_table() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("coverage_table", ROOT / "docs" / "coverage_table.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-table = _load_table()
+table = load("coverage_table")
 ROWS = table.ROWS
 MEASURED = [row for row in ROWS if not row.open]
 

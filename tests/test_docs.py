@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import importlib.util
 import math
 import re
 import shlex
@@ -14,12 +13,12 @@ import tomllib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import typer
 import yaml
+from docs_scripts import load
 
 from recipebench.benchmarks import store_tables
 from recipebench.benchmarks.cells import expand
@@ -59,16 +58,7 @@ def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store
 
 
-def _load_build() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_build", ROOT / "docs" / "build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-build = _load_build()
+build = load("build")
 
 
 def _blocks(*languages: str) -> list[Any]:

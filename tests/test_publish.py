@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from docs_scripts import load
 
 import recipebench
 from recipebench.benchmarks.store import Store
@@ -26,12 +26,7 @@ SUITE: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def publish() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("publish", ROOT / "docs" / "publish.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("publish")
 
 
 def test_it_copies_every_cell_once_and_no_path(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import io
 import json
 import os
@@ -16,11 +15,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pandas as pd
 import pytest
+from docs_scripts import load
 from fontTools.ttLib import TTFont
 from typer.testing import CliRunner
 
@@ -50,16 +49,7 @@ LABELS = re.compile(r"k = \d+|\w+ \(tuned \w+\)|\w+：optimizer\.lr")
 """Headings that are symbols or names in every language."""
 
 
-def _load_translate() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_translate", ROOT / "docs" / "translate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-translate = _load_translate()
+translate = load("translate")
 
 
 def _places(message: str) -> set[str]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+from docs_scripts import load
 from scipy import stats  # type: ignore[import-untyped]
 
 from recipebench.reports.claims import Claim, judge
@@ -18,17 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SIMULATIONS = 3_000
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("validity", ROOT / "docs" / "validity.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-validity = _load()
+validity = load("validity")
 
 
 def more_often(hits: int, of: int, share: float) -> float:
