@@ -119,7 +119,8 @@ def assert_complete(run: Run, expected: str) -> None:
     assert code == 0
     assert f"planned {CELLS} = ok {CELLS - DIVERGED} + diverged {DIVERGED} + failed 0 + missing 0" in out
     assert Store(run.store).digest() == expected
-    assert not list(run.store.glob("**/*.tmp"))
+    unfinished = {path.parent.name for path in run.store.glob("**/*.tmp")}
+    assert unfinished <= {"quarantine"}  # a kill in the middle of a write leaves them there, and says so
 
 
 def test_killed_at_ten_moments_and_resumed(
