@@ -161,5 +161,5 @@ class Session:
             self._uploads.wait(tick)
         left = len(self._ledger.waiting())
         uploaded = self._uploads.finished if self._uploads else 0
-        problem = self._uploads.problem if self._uploads else ""
+        problem = self._uploads.problem if self._uploads and left else ""
         return {"written": self.written, "uploaded": uploaded, "left": left, "problem": problem}

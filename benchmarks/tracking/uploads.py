@@ -120,7 +120,7 @@ class Uploads:
         return bool(self._active) and self._troubled >= set(self._active)
 
     def _cancel(self) -> None:
-        for handle in self._handles.values():
+        for handle in list(self._handles.values()):
             handle.cancel()
 
     def _reach(self) -> None:
@@ -133,7 +133,8 @@ class Uploads:
 
     async def _retreat(self) -> None:
         """Put everything off if the server is in trouble, or still, and does not answer any more."""
-        if not (self._stuck() or (self._active and self._is_still())):
+        doubtful = self._stuck() or (self._active and self._is_still())
+        if not self._answers or not doubtful:  # without an answer, it is being asked already
             return
         there = await asyncio.to_thread(answers, self._url)
         self._asked = time.monotonic()

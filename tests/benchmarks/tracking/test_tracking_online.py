@@ -263,7 +263,9 @@ def test_a_server_that_comes_back_is_sent_the_rest_while_cells_train(
             time.sleep(8)  # it is found out meanwhile that nobody answers
             server.revive()
             _wait_for(lambda: [run.completions for run in server.runs.values()] == [1, 1])
+            outcome = tracker.write({"status": "ok"}, [], {"id": "x", "name": "x", "job_type": "x"})
 
+        assert (outcome.uploaded, outcome.left, outcome.problem) == (3, 0, "")
         _, histories = tracked.frames()
         assert server.refused == []
         for pack in (first, second):
