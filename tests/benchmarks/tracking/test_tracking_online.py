@@ -91,7 +91,7 @@ def test_uploaded_runs_are_not_uploaded_again(online: Any, server: StandIn, trac
 
 
 def test_a_server_that_hangs_costs_no_result_and_a_later_sync_completes_once(
-    offline: Any, tools: Any, track: Any, home: Path, tmp_path: Path
+    offline: Any, tools: Any, track: Any, tmp_path: Path
 ) -> None:
     store = _copy(offline, tmp_path)
     with StandIn(hang=True) as hanging:
@@ -102,7 +102,7 @@ def test_a_server_that_hangs_costs_no_result_and_a_later_sync_completes_once(
     assert "W&B: 5 runs wait in" in printed
     with StandIn() as server:
         for _ in range(2):
-            _sync(store, home, server.url)
+            _sync(store, tmp_path, server.url)
         _, histories = offline.frames()
         assert {run.completions for run in server.runs.values()} == {1}
         assert len(server.runs) == 5
