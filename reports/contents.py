@@ -85,7 +85,11 @@ class Contents:
 
     def compared_on(self, data: str) -> list[str]:
         """The factors that have at least two levels on one data set."""
-        return frames.compared(self.cells[self.cells["data"] == data])
+        return self._compared_by_data[data]
+
+    @cached_property
+    def _compared_by_data(self) -> dict[str, list[str]]:
+        return {label: frames.compared(self.cells[self.cells["data"] == label]) for label in self.data}
 
     @cached_property
     def untuned(self) -> frozenset[str]:

@@ -149,6 +149,8 @@ _OPTIMIZER = {
 }
 _NO_FACTOR = ("seed", "residual")
 _LEAST_TOLD = 0.01
+"""The least share of variance of a factor that is told."""
+
 _WORTH_TELLING = 0.05
 """The least share of variance of a pair of factors that is told."""
 

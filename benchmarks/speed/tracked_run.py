@@ -32,17 +32,21 @@ def main() -> None:
 
 def _timed(work: Callable[..., Any], taken: dict[str, float], *, ends: bool) -> Callable[..., Any]:
     def timed(*given: Any, **named: Any) -> Any:
-        before, start = os.times(), time.perf_counter()
+        before, start = processor_seconds(), time.perf_counter()
         try:
             return work(*given, **named)
         finally:
             taken["waited"] += time.perf_counter() - start
             if ends:  # workers have been seen to end before
-                after = os.times()
-                taken["used"] += after.children_user + after.children_system
-                taken["used"] -= before.children_user + before.children_system
+                taken["used"] += processor_seconds() - before
 
     return timed
+
+
+def processor_seconds() -> float:
+    """Return what all processes that this one has started and seen end have used."""
+    used = os.times()
+    return used.children_user + used.children_system
 
 
 if __name__ == "__main__":

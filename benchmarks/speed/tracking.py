@@ -33,6 +33,7 @@ from recipebench.benchmarks.cells import Cell, expand
 from recipebench.benchmarks.environment import cpu_class, package_versions
 from recipebench.benchmarks.executor import Event
 from recipebench.benchmarks.packs import Pack
+from recipebench.benchmarks.speed.tracked_run import processor_seconds
 from recipebench.benchmarks.speed.wandb_server import KEY, StandIn
 from recipebench.benchmarks.suite import load_suite
 from recipebench.benchmarks.tracking import content
@@ -123,11 +124,11 @@ def matrix(cells: int, epochs: int, *, online: bool) -> dict[str, float]:
         StandIn() as server,
         _variables(server.url if online else None),
     ):
-        before, start = _processor_seconds(), time.perf_counter()
+        before, start = processor_seconds(), time.perf_counter()
         with Tracker(Tracking(), Path(folder), "speed", lambda text: None) as tracker:
             fed = _feed(tracker, _packs(planned), epochs)
             outcome = tracker.write({"status": "ok"}, [], content.described(planned[0]) | {"id": "last"})
-        took, used = time.perf_counter() - start, _processor_seconds() - before
+        took, used = time.perf_counter() - start, processor_seconds() - before
     done = outcome.uploaded if online else outcome.written
     if done != len(planned) + 1:
         raise RuntimeError(f"expected {len(planned) + 1} runs, got {done}: {outcome.problem}")
@@ -208,12 +209,6 @@ def _die(server: StandIn) -> None:
     while not server.runs:
         time.sleep(0.1)
     server.die()
-
-
-def _processor_seconds() -> float:
-    """Return what all processes that this one has started and seen end have used."""
-    used = os.times()
-    return used.children_user + used.children_system
 
 
 def conditions() -> str:
