@@ -1,7 +1,7 @@
 """Draws charts as SVG without a browser, in processes of its own beside the rest of a report.
 
-Run as `python -m recipebench.reports.drawing LANGUAGE`, which `Drawing` does. It answers each line of JSON
-by one: a definition by `svg()`, null by `javascript()`.
+Run as `python -m recipebench.reports.drawing LANGUAGE FONTS`, which `Drawing` does. It answers each line of
+JSON by one: a definition by `svg()`, null by `javascript()`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from recipebench.reports import fonts, language
 MOST = 3
 """Processes that draw at the same time, at most."""
 
+_OWN, _MACHINE = "own-fonts", "machine-fonts"
 _FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -32,6 +33,8 @@ class Drawing:
 
     Args:
         language: of what is drawn, of `language.LANGUAGES`.
+        names: what is shown beside the sentences of that language. Where they are in Latin script, the
+            figures are the same on every machine; else its fonts are used, so that their widths are right.
 
     Example:
         >>> with Drawing("en") as drawing:  # doctest: +SKIP
@@ -39,8 +42,9 @@ class Drawing:
         ...     script, figures = drawing.script(), drawing.finish()
     """
 
-    def __init__(self, language: str) -> None:
-        self._all = [_Process(language) for _ in range(min(MOST, processes.usable_cores()))]
+    def __init__(self, language: str, names: str = "") -> None:
+        of = _OWN if fonts.machine_free(names) else _MACHINE
+        self._all = [_Process(language, of) for _ in range(min(MOST, processes.usable_cores()))]
         self._idle = SimpleQueue[_Process]()
         for process in self._all:
             self._idle.put(process)
@@ -92,10 +96,10 @@ class Drawing:
 class _Process:
     """One process that draws."""
 
-    def __init__(self, language: str) -> None:
+    def __init__(self, language: str, of: str) -> None:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._process = subprocess.Popen(
-            [*processes.command(__name__), language],
+            [*processes.command(__name__), language, of],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
@@ -169,7 +173,10 @@ def _steady_names(drawing: str) -> str:
 
 def main() -> None:
     """Answer what standard input asks for; a first chart is drawn while nothing is asked for yet."""
-    with language.writing(sys.argv[1]):
+    of, fonts_of = sys.argv[1:]
+    if fonts_of == _OWN:
+        fonts.leave_out_machine()
+    with language.writing(of):
         svg({"mark": "point"})
         for line in sys.stdin:
             wanted = json.loads(line)

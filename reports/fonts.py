@@ -1,8 +1,11 @@
-"""The bundled Chinese font: what page and figures need to show Chinese where no such font is installed.
+"""What charts are measured with, and the bundled Chinese font for where no such font is installed.
 
 `fonts/` holds the glyphs of every character of the catalogs and no Latin ones, so that nothing but Chinese
 is ever drawn with it; `docs/translate.py` renews it. The page brings the font along. A figure brings the
 glyphs that it shows: as a font and not as outlines, so that its text can be searched, selected and edited.
+
+A figure is laid out by the widths of its text. The renderer brings Liberation Sans for Latin text, whose
+widths are those of Arial; with it and the bundled font a figure is the same on every machine.
 """
 
 from __future__ import annotations
@@ -10,6 +13,8 @@ from __future__ import annotations
 import base64
 import functools
 import io
+import os
+import re
 from pathlib import Path
 
 from recipebench.reports import language
@@ -19,6 +24,25 @@ FILE = FOLDER / "recipebench-han-sc.otf"
 FAMILY = "Recipebench Han SC"
 RANGE = "U+2E80-9FFF, U+F900-FAFF, U+FE30-FE4F, U+FF00-FFEF"
 """Chinese characters and full-width punctuation: no other text looks into the font."""
+
+_LATIN = re.compile(r"[\x00-\u017f]*")
+
+
+def machine_free(names: str) -> bool:
+    """Return whether names can be measured without the fonts of the machine: those in Latin script.
+
+    Sentences of the report need none of its fonts, in any language.
+    """
+    return _LATIN.fullmatch(names) is not None
+
+
+def leave_out_machine() -> None:
+    """Measure the charts of this process with no font of the machine, from the first one on.
+
+    It spares the renderer to open a font's file anew for every character. Only where fonts are looked up as
+    fontconfig does, on Linux and the BSDs; elsewhere the machine's fonts are used.
+    """
+    os.environ["FONTCONFIG_FILE"] = str(FOLDER / "fonts.conf")
 
 
 def families(latin: str) -> str:

@@ -78,7 +78,7 @@ def _write(
     if suite.tuning is not None and "role" in records:
         is_trial = records["role"] == "trial"
         fairness.check_fair(records[is_trial], records[~is_trial], suite.tuning)
-    with Drawing(language) as drawing:
+    with Drawing(language, _names(suite)) as drawing:
         found = contents(records, history, suite, environments, load(speed) if speed else None)
         files = dict(_files(found, *_ordered(records, history, found), drawing))
     written = {}
@@ -88,6 +88,11 @@ def _write(
     key = stamp.inputs(records, history, suite, environments, speed, language)
     replace(out / stamp.NAME, stamp.to_bytes(key, written))
     return out / "index.html"
+
+
+def _names(suite: SuiteInfo) -> str:
+    """Return what figures show beside the sentences of the report."""
+    return str([*suite.endpoints, suite.factors, *(claim.name for claim in suite.claims)])
 
 
 def refresh(

@@ -6,9 +6,13 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+from fontTools.fontBuilder import FontBuilder  # type: ignore[import-untyped]
+from fontTools.pens.ttGlyphPen import TTGlyphPen  # type: ignore[import-untyped]
 
 from recipebench.reports import charts, drawing
 from recipebench.reports.drawing import Drawing
@@ -23,7 +27,7 @@ def _bar(level: str) -> dict[str, Any]:
 def test_the_processes_draw_what_this_one_draws() -> None:
     specs = {"b.svg": _bar("relu"), "a.svg": _bar("é\0\ud800<&>")}
 
-    with Drawing("en") as drawn:
+    with Drawing("en", names="层") as drawn:  # measured by the fonts of the machine, as here
         for name, spec in specs.items():
             drawn.draw(name, spec)
         script, figures = drawn.script(), drawn.finish()
@@ -31,6 +35,43 @@ def test_the_processes_draw_what_this_one_draws() -> None:
     assert script == drawing.javascript()
     assert figures == {name: drawing.svg(spec) for name, spec in specs.items()}
     assert list(figures) == ["b.svg", "a.svg"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="fontconfig tells which fonts a machine has")
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_latin_names_make_the_same_figure_whatever_fonts_a_machine_has(
+    language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def width(names: str) -> int:
+        with Drawing(language, names) as drawn:
+            drawn.draw("bar.svg", _bar("relu" * 9))
+            (told,) = drawn.finish().values()
+        return int(ElementTree.fromstring(told).attrib["height"])
+
+    here = width("relu, maxout")
+    _write_arial(tmp_path / "arial.ttf", advance=2000)
+    fonts = '<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd">'
+    (tmp_path / "fonts.conf").write_text(f"{fonts}<fontconfig><dir>{tmp_path}</dir></fontconfig>", "utf-8")
+    monkeypatch.setenv("FONTCONFIG_FILE", str(tmp_path / "fonts.conf"))
+
+    assert width("relu, maxout") == here
+    assert width("relu, 层") > here
+
+
+def _write_arial(path: Path, advance: int) -> None:
+    """Write a font called Arial whose Latin letters have no outline and are all as wide."""
+    letters = {ord(letter): letter for letter in "abcdefghijklmnopqrstuvwxyz"}
+    names = [".notdef", *letters.values()]
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder(names)
+    builder.setupCharacterMap(letters)
+    builder.setupGlyf({name: TTGlyphPen(None).glyph() for name in names})
+    builder.setupHorizontalMetrics(dict.fromkeys(names, (advance, 0)))
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": "Arial", "styleName": "Regular", "psName": "Arial"})
+    builder.setupOS2(sTypoAscender=800, sTypoDescender=-200)
+    builder.setupPost()
+    builder.save(path)
 
 
 def test_what_cannot_be_drawn_is_told() -> None:
@@ -61,8 +102,8 @@ def test_leaving_early_ends_the_processes() -> None:
     assert drawn._pool._shutdown
 
 
-def test_it_imports_neither_torch_nor_pandas_nor_altair() -> None:
+def test_it_imports_neither_torch_nor_pandas_nor_scipy() -> None:
     code = "import sys, json, recipebench.reports.drawing; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert not {"torch", "pandas", "altair", "scipy"} & set(json.loads(done.stdout))
+    assert not {"torch", "pandas", "scipy"} & set(json.loads(done.stdout))
