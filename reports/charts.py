@@ -6,19 +6,16 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import altair as alt
 import numpy as np
 import pandas as pd
 
 from recipebench.reports import fonts, wording
 from recipebench.reports.language import N_, gettext, say
 from recipebench.reports.suite_info import Endpoint
+from recipebench.reports.vega_lite import Spec, either, field, layered, mark
 
-Spec = dict[str, Any]
 Slots = dict[str, dict[str, Spec | str]]
 """Charts of the page by place and choice; a text says why there is no chart."""
-
-AnyChart = alt.LayerChart | alt.FacetChart
 
 
 class Frame(NamedTuple):
@@ -40,13 +37,15 @@ COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 DASHES = ((), (6, 2), (2, 2), (8, 2, 2, 2))
 CELL_COLORS = ("#dce9f5", "#9cc3e4", "#4a8fc7", "#1a5a96", "#0b3360")
 
-ROWS = "rows"
 GRID_ROW = 38
 """Height of a row of a grid, in pixels."""
 
 _LEGEND = {"orient": "bottom", "title": None, "columns": 6, "symbolType": "stroke", "symbolOpacity": 1}
 _LEGEND |= {"symbolStrokeWidth": 3, "symbolFillColor": "transparent"}
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+_FILE_FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
+"""Of the widths that figures are laid out by; see `fonts`."""
+
 _MOST_EPOCHS, _MOST_POINTS = 60, 9_000
 
 
@@ -105,7 +104,6 @@ def config(ink: str, *, legends: bool) -> dict[str, Any]:
         "view": {"stroke": None},
         "axis": text | calm | lines,
         "legend": text | calm | _LEGEND | {"disable": not legends},
-        "header": text | calm,
         "title": {"color": ink, "subtitleColor": ink, "fontSize": 12, "fontWeight": 600, "anchor": "start"},
         "text": {"color": ink},
         "concat": {"spacing": 24},
@@ -125,12 +123,12 @@ def by_level(order: Sequence[str], drawn: Collection[str] | None = None) -> dict
     """
     known = [(i, level) for i, level in enumerate(order) if drawn is None or level in drawn]
     names = [level for _, level in known]
-    colors = alt.Scale(domain=names, range=[color(i) for i, _ in known])
-    dashes = alt.Scale(domain=names, range=[list(dash(i)) or [1, 0] for i, _ in known])
+    colors = {"domain": names, "range": [color(i) for i, _ in known]}
+    dashes = {"domain": names, "range": [list(dash(i)) or [1, 0] for i, _ in known]}
     return {
-        "color": alt.Color("level", type="nominal", scale=colors, sort=None),
-        "strokeDash": alt.StrokeDash("level", type="nominal", scale=dashes, sort=None),
-        "opacity": alt.OpacityValue(0.15, condition={"test": _LOOKED_AT, "value": 1}),
+        "color": field("level", "nominal", scale=colors, sort=None),
+        "strokeDash": field("level", "nominal", scale=dashes, sort=None),
+        "opacity": either(_LOOKED_AT, 1, 0.15),
     }
 
 
@@ -145,9 +143,9 @@ def told_apart(spec: Spec) -> Spec:
     return spec | {"transform": transforms, "params": params}
 
 
-def shown(tips: Mapping[str, str]) -> list[alt.Tooltip]:
+def shown(tips: Mapping[str, str]) -> list[Spec]:
     """Return what pointing at a mark shows: its fields under these names."""
-    return [alt.Tooltip(field, type="nominal", title=gettext(name)) for field, name in tips.items()]
+    return [field(of, "nominal", title=gettext(name)) for of, name in tips.items()]
 
 
 def titled(data: str, what: str) -> str:
@@ -157,7 +155,7 @@ def titled(data: str, what: str) -> str:
 
 def curve_panel(
     order: Sequence[str], measure: str, frame: Frame, drawn: Collection[str] | None = None
-) -> AnyChart:
+) -> Spec:
     """Draw the learning curves of one data set and split: a line and a band for each level.
 
     Args:
@@ -166,26 +164,27 @@ def curve_panel(
         frame: lowest and highest value shown; bands are cut there.
         drawn: the levels that have a curve; all by default.
     """
-    spec = alt.Chart(alt.NamedData(name=ROWS))
     looks = by_level(order, drawn)
     hue = looks["color"]
-    x = alt.X(
-        "epoch",
-        type="quantitative",
-        title=gettext("epoch"),
-        axis=alt.Axis(tickMinStep=1, grid=False, format="d"),
-    )
-    y_scale = alt.Scale(domain=[frame.low, frame.high], type="log" if frame.log else "linear", nice=False)
+    x = field("epoch", title=gettext("epoch"), axis={"tickMinStep": 1, "grid": False, "format": "d"})
     ticks = {"values": log_ticks(frame)} if frame.log else {"tickCount": 5}
-    y_axis = alt.Axis(format="%" if wording.is_share(measure) else "~g", **ticks)
-    title = wording.measure_name(measure)
-    y = alt.Y("mean", type="quantitative", title=title, scale=y_scale, axis=y_axis)
-    low = alt.Y("low", type="quantitative", scale=y_scale, title=title, axis=y_axis)
-    faint = alt.OpacityValue(0.03, condition={"test": _LOOKED_AT, "value": 0.14})
-    band = spec.mark_area(clip=True).encode(x, low, alt.Y2("high"), hue, opacity=faint)
-    line = spec.mark_line(strokeWidth=2, clip=True).encode(x, y, **looks)
-    hit = spec.mark_point(opacity=0, size=160, filled=True, clip=True).encode(x, y, hue, tooltip=shown(_TIPS))
-    return alt.layer(band, line, hit)
+    upward: Spec = {
+        "title": wording.measure_name(measure),
+        "scale": {"domain": [frame.low, frame.high], "type": "log" if frame.log else "linear", "nice": False},
+        "axis": {"format": "%" if wording.is_share(measure) else "~g", **ticks},
+    }
+    y, low = field("mean", **upward), field("low", **upward)
+    ends = {
+        "x": x,
+        "y": low,
+        "y2": {"field": "high"},
+        "color": hue,
+        "opacity": either(_LOOKED_AT, 0.14, 0.03),
+    }
+    band = mark("area", ends, clip=True)
+    line = mark("line", {"x": x, "y": y, **looks}, strokeWidth=2, clip=True)
+    told = {"x": x, "y": y, "color": hue, "tooltip": shown(_TIPS)}
+    return layered(band, line, mark("point", told, opacity=0, size=160, filled=True, clip=True))
 
 
 _TIPS = {
@@ -245,7 +244,7 @@ def thinned(epochs: int, series: int) -> list[int]:
     return sorted({int(e) for e in np.linspace(1, epochs, most).round()})
 
 
-def heatmap(first: Sequence[str], second: Sequence[str], titles: tuple[str, str]) -> AnyChart:
+def heatmap(first: Sequence[str], second: Sequence[str], titles: tuple[str, str]) -> Spec:
     """Draw the means of two factors' combinations as a grid of colored, numbered cells.
 
     Args:
@@ -261,9 +260,9 @@ def grid(
     second: Sequence[str],
     titles: tuple[str, str],
     colors: Sequence[str],
-    tips: Sequence[alt.Tooltip],
+    tips: Sequence[Spec],
     strong: str,
-) -> AnyChart:
+) -> Spec:
     """Draw a grid of colored, numbered cells from rows with `shade` in [0, 1] and `text`.
 
     Args:
@@ -274,18 +273,14 @@ def grid(
         tips: what pointing shows.
         strong: the condition, in Vega's expressions, on which a number stands on a dark color.
     """
-    spec = alt.Chart(alt.NamedData(name=ROWS))
     x, y = grid_axes(first, second, titles)
     steps = [i / (len(colors) - 1) for i in range(len(colors))]
-    shade = alt.Color(
-        "shade", type="quantitative", legend=None, scale=alt.Scale(domain=steps, range=list(colors))
-    )
-    ink = alt.ColorValue("#10202f", condition={"test": strong, "value": "#ffffff"})
-    cells = spec.mark_rect(cornerRadius=3).encode(x, y, shade, tooltip=tips)
-    text = spec.mark_text(fontSize=text_size(len(second))).encode(
-        x, y, text=alt.Text("text", type="nominal"), color=ink, tooltip=tips
-    )
-    return alt.layer(cells, text)
+    shade = field("shade", legend=None, scale={"domain": steps, "range": list(colors)})
+    at = {"x": x, "y": y, "tooltip": list(tips)}
+    cells = mark("rect", {**at, "color": shade}, cornerRadius=3)
+    ink = either(strong, "#ffffff", "#10202f")
+    text = {**at, "text": field("text", "nominal"), "color": ink}
+    return layered(cells, mark("text", text, fontSize=text_size(len(second))))
 
 
 def text_size(columns: int) -> int:
@@ -303,23 +298,23 @@ def upright(first: Sequence[str], second: Sequence[str]) -> bool:
     return len(second) > len(first)
 
 
-def grid_axes(first: Sequence[str], second: Sequence[str], titles: tuple[str, str]) -> tuple[alt.X, alt.Y]:
+def grid_axes(first: Sequence[str], second: Sequence[str], titles: tuple[str, str]) -> tuple[Spec, Spec]:
     """Return the axes of a grid of two factors; see `heatmap`."""
-    x = alt.X(
+    x = field(
         "second",
-        type="nominal",
+        "nominal",
         sort=list(second),
         title=titles[1],
-        scale=alt.Scale(domain=list(second), paddingInner=0.04),
-        axis=alt.Axis(orient="top", labelAngle=0 if _short(second) else -35, ticks=False),
+        scale={"domain": list(second), "paddingInner": 0.04},
+        axis={"orient": "top", "labelAngle": 0 if _short(second) else -35, "ticks": False},
     )
-    y = alt.Y(
+    y = field(
         "first",
-        type="nominal",
+        "nominal",
         sort=list(first),
         title=titles[0],
-        scale=alt.Scale(domain=list(first), paddingInner=0.06),
-        axis=alt.Axis(ticks=False),
+        scale={"domain": list(first), "paddingInner": 0.06},
+        axis={"ticks": False},
     )
     return x, y
 
@@ -352,9 +347,7 @@ def heatmap_rows(pairs: pd.DataFrame, endpoint: Endpoint) -> list[dict[str, Any]
     ]
 
 
-def forest(
-    groups: Mapping[str, Sequence[str]], endpoint: Endpoint, frame: tuple[float, float]
-) -> alt.VConcatChart:
+def forest(groups: Mapping[str, Sequence[str]], endpoint: Endpoint, frame: tuple[float, float]) -> Spec:
     """Draw the level means of all factors of a data set with their intervals, one block a factor.
 
     Args:
@@ -362,24 +355,22 @@ def forest(
         endpoint: of the data set.
         frame: lowest and highest value shown; intervals are cut there.
     """
-    spec = alt.Chart(alt.NamedData(name=ROWS))
-    axis = alt.Axis(format="%" if wording.is_share(endpoint.measure) else "~g", tickCount=6)
-    scale = alt.Scale(domain=list(frame), nice=False)
+    along: Spec = {
+        "scale": {"domain": list(frame), "nice": False},
+        "axis": {"format": "%" if wording.is_share(endpoint.measure) else "~g", "tickCount": 6},
+    }
     blocks = []
     for position, (factor, names) in enumerate(groups.items()):
-        title = wording.endpoint_name(endpoint) if position == len(groups) - 1 else None
-        y = alt.Y(
-            "level", type="nominal", sort=list(names), title=None, axis=alt.Axis(ticks=False, minExtent=110)
-        )
+        along["title"] = wording.endpoint_name(endpoint) if position == len(groups) - 1 else None
+        y = field("level", "nominal", sort=list(names), title=None, axis={"ticks": False, "minExtent": 110})
         # A factor is found by its place: no name enters an expression.
-        rows = spec.transform_filter(f"datum.block === {position}")
-        x = alt.X("mean", type="quantitative", scale=scale, axis=axis, title=title)
-        line = rows.mark_rule(strokeWidth=2, color=COLORS[0], opacity=0.45).encode(
-            alt.X("low", type="quantitative", scale=scale, axis=axis, title=title), alt.X2("high"), y
-        )
-        dot = rows.mark_point(filled=True, size=60, color=COLORS[0], opacity=1).encode(x, y)
-        blocks.append(alt.layer(line, dot).properties(title=factor, width=380, height=22 * len(names)))
-    return alt.vconcat(*blocks, spacing=14)
+        here = [f"datum.block === {position}"]
+        ends = {"x": field("low", **along), "x2": {"field": "high"}, "y": y}
+        line = mark("rule", ends, where=here, strokeWidth=2, color=COLORS[0], opacity=0.45)
+        mean = {"x": field("mean", **along), "y": y}
+        dot = mark("point", mean, where=here, filled=True, size=60, color=COLORS[0], opacity=1)
+        blocks.append(layered(line, dot) | {"title": factor, "width": 380, "height": 22 * len(names)})
+    return {"vconcat": blocks, "spacing": 14}
 
 
 def forest_rows(means: pd.DataFrame, frame: tuple[float, float]) -> list[dict[str, Any]]:
@@ -413,16 +404,10 @@ def forest_frame(means: pd.DataFrame) -> tuple[float, float]:
     return (bottom - 0.04 * reach, top + 0.04 * reach)
 
 
-def finish(chart: alt.TopLevelMixin, rows: list[dict[str, Any]], **more: Any) -> Spec:
-    """Return a chart's definition with its values."""
-    spec: Spec = chart.to_dict(validate=False)
-    spec.pop("config", None)
-    return spec | {"datasets": {ROWS: rows}} | more
-
-
 def file_config(ink: str = "#1c2126") -> Spec:
     """Return the look of charts that are saved as files."""
-    return config(ink, legends=True) | {"background": "#ffffff", "padding": 12}
+    look = {"background": "#ffffff", "padding": 12, "font": fonts.families(_FILE_FONT)}
+    return config(ink, legends=True) | look
 
 
 def for_file(spec: Spec) -> Spec:

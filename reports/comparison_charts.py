@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import altair as alt
 import numpy as np
 import pandas as pd
 
 from recipebench.reports import wording
-from recipebench.reports.charts import COLORS, ROWS, AnyChart, by_level, grid, rounded, shown
+from recipebench.reports.charts import COLORS, by_level, grid, rounded, shown
 from recipebench.reports.comparisons import Profile, Ranking
 from recipebench.reports.language import N_, gettext, say
 from recipebench.reports.statistics import profiles
 from recipebench.reports.suite_info import Endpoint
+from recipebench.reports.vega_lite import Spec, field, layered, mark
 
 ROW_HEIGHT = 26
 DEPARTURES = ("#b35806", "#f1a340", "#f7f7f7", "#92c5de", "#2166ac")
@@ -36,7 +36,7 @@ _DEPARTURE_TIPS = {"first": N_("row"), "second": N_("column"), "text": N_("depar
 _RANK_TIPS = {"text": N_("level, mean rank")}
 
 
-def effects(levels: Sequence[str], title: str, frame: tuple[float, float]) -> AnyChart:
+def effects(levels: Sequence[str], title: str, frame: tuple[float, float]) -> Spec:
     """Draw the difference of each level from the reference with its interval, and a line at 0.
 
     Args:
@@ -44,23 +44,19 @@ def effects(levels: Sequence[str], title: str, frame: tuple[float, float]) -> An
         title: of the axis.
         frame: lowest and highest value shown, 0 among them; intervals are cut there.
     """
-    spec = alt.Chart(alt.NamedData(name=ROWS))
-    scale = alt.Scale(domain=list(frame), nice=False)
-    axis = alt.Axis(format="~r", tickCount=6)  # of 70 the ticks of ~g make 7e+1
-    y = alt.Y(
-        "level",
-        type="nominal",
-        sort=list(levels),
-        title=None,
-        axis=alt.Axis(ticks=False, minExtent=90, labelLimit=220),
-    )
-    line = spec.mark_rule(strokeWidth=2, color=COLORS[0], opacity=0.5).encode(
-        alt.X("low", type="quantitative", scale=scale, axis=axis, title=title), alt.X2("high"), y
-    )
-    dot = spec.mark_point(filled=True, size=70, opacity=1, color=COLORS[0])
-    x = alt.X("mean", type="quantitative", scale=scale, axis=axis, title=title)
-    zero = spec.mark_rule(color=SOLID, strokeWidth=1.5).encode(alt.X(datum=0, scale=scale, title=title))
-    return alt.layer(zero, line, dot.encode(x, y, tooltip=shown(_EFFECT_TIPS)))
+    scale = {"domain": list(frame), "nice": False}
+    along: Spec = {
+        "scale": scale,
+        "axis": {"format": "~r", "tickCount": 6},  # of 70 the ticks of ~g make 7e+1
+        "title": title,
+    }
+    side = {"ticks": False, "minExtent": 90, "labelLimit": 220}
+    y = field("level", "nominal", sort=list(levels), title=None, axis=side)
+    zero = mark("rule", {"x": {"datum": 0, "scale": scale, "title": title}}, color=SOLID, strokeWidth=1.5)
+    ends = {"x": field("low", **along), "x2": {"field": "high"}, "y": y}
+    line = mark("rule", ends, strokeWidth=2, color=COLORS[0], opacity=0.5)
+    mean = {"x": field("mean", **along), "y": y, "tooltip": shown(_EFFECT_TIPS)}
+    return layered(zero, line, mark("point", mean, filled=True, size=70, opacity=1, color=COLORS[0]))
 
 
 def effect_frame(found: pd.DataFrame) -> tuple[float, float]:
@@ -96,7 +92,7 @@ def effect_rows(found: pd.DataFrame, goal: Endpoint, frame: tuple[float, float])
     return rows
 
 
-def critical_difference(levels: int) -> AnyChart:
+def critical_difference(levels: int) -> Spec:
     """Draw mean ranks, the critical difference above them, and bars over what lies closer than that.
 
     Args:
@@ -105,30 +101,22 @@ def critical_difference(levels: int) -> AnyChart:
     References:
         Demšar, JMLR 7 (2006), figure 1, with every level on a line of its own.
     """
-    spec = alt.Chart(alt.NamedData(name=ROWS))
-    scale = alt.Scale(domain=[1, levels], nice=False, padding=12)
-    axis = alt.Axis(orient="top", tickMinStep=1, format="d", grid=True)
-    x = alt.X("rank", type="quantitative", scale=scale, axis=axis, title=gettext("mean rank, 1 is best"))
-    y = alt.Y("place", type="quantitative", axis=None, scale=alt.Scale(reverse=True, zero=False, padding=14))
-    span = alt.X2("end")
-    bars = spec.mark_rule(strokeWidth=5, strokeCap="round", color=SOLID)
-    bar = bars.encode(x, span, y).transform_filter("datum.kind === 'group'")
-    wide = spec.mark_rule(strokeWidth=2, color=COLORS[1]).encode(x, span, y)
-    dots = spec.transform_filter("datum.kind === 'level'")
-    dot = dots.mark_point(filled=True, size=70, opacity=1, color=COLORS[0])
-    label: dict[str, Any] = {"fontSize": 12, "baseline": "middle"}
-    right = dots.mark_text(align="left", dx=9, **label).transform_filter("datum.left")
-    left = dots.mark_text(align="right", dx=-9, **label).transform_filter("!datum.left")
-    told = alt.Text("text", type="nominal")
-    above = spec.mark_text(align="left", dy=-8, **label).transform_filter("datum.kind === 'difference'")
-    tips = shown(_RANK_TIPS)
-    return alt.layer(
-        bar,
-        wide.transform_filter("datum.kind === 'difference'"),
-        dot.encode(x, y, tooltip=tips),
-        right.encode(x, y, text=told),
-        left.encode(x, y, text=told),
-        above.encode(x, y, text=told),
+    scale = {"domain": [1, levels], "nice": False, "padding": 12}
+    axis = {"orient": "top", "tickMinStep": 1, "format": "d", "grid": True}
+    x = field("rank", scale=scale, axis=axis, title=gettext("mean rank, 1 is best"))
+    y = field("place", axis=None, scale={"reverse": True, "zero": False, "padding": 14})
+    at = {"x": x, "y": y}
+    span, told = {**at, "x2": {"field": "end"}}, {**at, "text": field("text", "nominal")}
+    label: Spec = {"fontSize": 12, "baseline": "middle"}
+    group, level, wide = (f"datum.kind === '{kind}'" for kind in ("group", "level", "difference"))
+    dot = {**at, "tooltip": shown(_RANK_TIPS)}
+    return layered(
+        mark("rule", span, where=[group], strokeWidth=5, strokeCap="round", color=SOLID),
+        mark("rule", span, where=[wide], strokeWidth=2, color=COLORS[1]),
+        mark("point", dot, where=[level], filled=True, size=70, opacity=1, color=COLORS[0]),
+        mark("text", told, where=[level, "datum.left"], align="left", dx=9, **label),
+        mark("text", told, where=[level, "!datum.left"], align="right", dx=-9, **label),
+        mark("text", told, where=[wide], align="left", dy=-8, **label),
     )
 
 
@@ -160,25 +148,18 @@ def critical_height(found: Ranking) -> int:
     return 20 * (1 + len(found.levels) + len(found.groups))
 
 
-def variance(terms: Sequence[str]) -> AnyChart:
+def variance(terms: Sequence[str]) -> Spec:
     """Draw the share of variance of every term as a bar.
 
     Args:
         terms: factors, pairs, seeds and residual, in this order.
     """
-    spec = alt.Chart(alt.NamedData(name=ROWS))
-    y = alt.Y(
-        "term",
-        type="nominal",
-        sort=list(terms),
-        title=None,
-        axis=alt.Axis(ticks=False, minExtent=120, labelLimit=240),
-    )
-    axis = alt.Axis(format="%", tickCount=5)
-    x = alt.X("omega2", type="quantitative", axis=axis, title=gettext("share of variance, ω²"))
-    kinds = alt.Scale(domain=["factor", "pair", "rest"], range=[COLORS[0], COLORS[5], SOLID])
-    hue = alt.Color("kind", type="nominal", scale=kinds, legend=None)
-    return alt.layer(spec.mark_bar(height=14).encode(x, y, hue, tooltip=shown(_SHARE_TIPS)))
+    side = {"ticks": False, "minExtent": 120, "labelLimit": 240}
+    y = field("term", "nominal", sort=list(terms), title=None, axis=side)
+    x = field("omega2", axis={"format": "%", "tickCount": 5}, title=gettext("share of variance, ω²"))
+    kinds = {"domain": ["factor", "pair", "rest"], "range": [COLORS[0], COLORS[5], SOLID]}
+    hue = field("kind", "nominal", scale=kinds, legend=None)
+    return layered(mark("bar", {"x": x, "y": y, "color": hue, "tooltip": shown(_SHARE_TIPS)}, height=14))
 
 
 def variance_rows(found: pd.DataFrame, names: Sequence[str], factors: Sequence[str]) -> list[dict[str, Any]]:
@@ -202,38 +183,30 @@ def variance_rows(found: pd.DataFrame, names: Sequence[str], factors: Sequence[s
     ]
 
 
-def profile(order: Sequence[str], last: float) -> AnyChart:
+def profile(order: Sequence[str], last: float) -> Spec:
     """Draw performance profiles: a step line a level.
 
     Args:
         order: all levels of the factor in declared order, which fixes colors and dashes.
         last: the largest ratio.
     """
-    spec = alt.Chart(alt.NamedData(name=ROWS))
     ticks = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
-    axis = alt.Axis(grid=False, format="~g", values=[t for t in ticks if t <= last])
-    scale = alt.Scale(type="log", base=2, domain=[1, last], nice=False)
-    x = alt.X(
+    x = field(
         "at",
-        type="quantitative",
-        scale=scale,
-        axis=axis,
+        scale={"type": "log", "base": 2, "domain": [1, last], "nice": False},
+        axis={"grid": False, "format": "~g", "values": [t for t in ticks if t <= last]},
         title=gettext("epochs / fewest epochs of any level, τ"),
     )
-    y_scale = alt.Scale(domain=[0, 1])
-    y = alt.Y(
+    y = field(
         "share",
-        type="quantitative",
-        scale=y_scale,
-        axis=alt.Axis(format="%", tickCount=5),
+        scale={"domain": [0, 1]},
+        axis={"format": "%", "tickCount": 5},
         title=gettext("problems solved within τ"),
     )
     looks = by_level(order)
-    line = spec.mark_line(strokeWidth=2, interpolate="step-after").encode(x, y, **looks)
-    hit = spec.mark_point(opacity=0, size=120, filled=True).encode(
-        x, y, looks["color"], tooltip=shown(_PROFILE_TIPS)
-    )
-    return alt.layer(line, hit)
+    line = mark("line", {"x": x, "y": y, **looks}, strokeWidth=2, interpolate="step-after")
+    told = {"x": x, "y": y, "color": looks["color"], "tooltip": shown(_PROFILE_TIPS)}
+    return layered(line, mark("point", told, opacity=0, size=120, filled=True))
 
 
 def profile_rows(found: Profile, most: int = 40) -> list[dict[str, Any]]:
@@ -261,7 +234,7 @@ def profile_rows(found: Profile, most: int = 40) -> list[dict[str, Any]]:
     ]
 
 
-def departures(first: Sequence[str], second: Sequence[str], titles: tuple[str, str]) -> AnyChart:
+def departures(first: Sequence[str], second: Sequence[str], titles: tuple[str, str]) -> Spec:
     """Draw how far each combination departs from the sum of its levels' own effects.
 
     Args:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import pandas as pd
 
 from recipebench.reports import charts, comparison_charts, comparison_views, comparisons, wording
-from recipebench.reports.charts import Drawn, Part, Slots, Spec, titled
+from recipebench.reports.charts import Drawn, Part, Slots, titled
 from recipebench.reports.contents import Contents
 from recipebench.reports.frames import endpoint
 from recipebench.reports.language import gettext, say, together
 from recipebench.reports.suite_info import Endpoint
+from recipebench.reports.vega_lite import Spec, definition
 from recipebench.reports.views import factor_heading
 
 PROFILES = "profiles"
@@ -35,7 +36,7 @@ def effects(contents: Contents) -> dict[str, dict[str, Spec]]:
             chart = comparison_charts.effects(names, title, ends)
             rows = comparison_charts.effect_rows(part, goal, frame)
             height = comparison_charts.ROW_HEIGHT * len(names)
-            spec = charts.finish(chart, rows, width="container", height=height)
+            spec = definition(chart, rows, width="container", height=height)
             slots.setdefault(f"effects-{position}", {})[str(compared.index(str(factor)))] = spec
     return slots
 
@@ -53,7 +54,7 @@ def ranks(contents: Contents) -> list[Drawn]:
     for position, found in enumerate(comparison_views.ranked(contents)):
         chart = comparison_charts.critical_difference(len(found.levels))
         rows, height = comparison_charts.critical_rows(found), comparison_charts.critical_height(found)
-        spec = charts.finish(chart, rows, width="container", height=height)
+        spec = definition(chart, rows, width="container", height=height)
         caption, file = comparison_views.ranking_caption(found), f"ranks-{wording.slug(found.factor)}"
         title = factor_heading(found.factor, contents)
         drawn.append(Drawn(f"mean-ranks-{position}", file, title, caption, spec))
@@ -68,7 +69,7 @@ def variance(contents: Contents) -> list[Drawn]:
         names = [comparison_views.term_name(term, contents) for term in here["term"]]
         rows = comparison_charts.variance_rows(here, names, contents.compared)
         height = 20 * len(names)
-        spec = charts.finish(comparison_charts.variance(names), rows, width="container", height=height)
+        spec = definition(comparison_charts.variance(names), rows, width="container", height=height)
         cells = wording.count_of(int((contents.cells["data"] == label).sum()), "cell")
         told = say(
             "ω² of the factors, their pairs, the seeds and the rest (Hays 1994); n = {cells}.", cells=cells
@@ -85,7 +86,7 @@ def profiles(contents: Contents) -> dict[str, dict[str, Spec]]:
     for found in contents.comparisons.profiles:
         chart = comparison_charts.profile(contents.levels(found.factor), found.last)
         rows = comparison_charts.profile_rows(found)
-        spec = charts.finish(chart, rows, width="container", height=PROFILE_HEIGHT)
+        spec = definition(chart, rows, width="container", height=PROFILE_HEIGHT)
         slots[str(contents.compared.index(found.factor))] = charts.told_apart(spec)
     return {PROFILES: slots} if slots else {}
 
@@ -101,7 +102,7 @@ def departures(contents: Contents, label: str, pair: tuple[str, str]) -> Spec | 
     rows = comparison_charts.departure_rows(found, endpoint(label, contents.suite))
     chart = comparison_charts.departures(first, second, titles(pair))
     more = {"title": {"text": title, "fontWeight": "normal"}} if title else {}
-    return charts.finish(chart, rows, width="container", height=charts.GRID_ROW * len(first), **more)
+    return definition(chart, rows, width="container", height=charts.GRID_ROW * len(first), **more)
 
 
 def titles(pair: tuple[str, str]) -> tuple[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pandas as pd
-from altair.utils.schemapi import debug_mode
 
 from recipebench.reports import (
     charts,
@@ -15,10 +14,11 @@ from recipebench.reports import (
     verdict_charts,
     wording,
 )
-from recipebench.reports.charts import Part, Slots, Spec, titled
+from recipebench.reports.charts import Part, Slots, titled
 from recipebench.reports.contents import CURVE_SPLITS, Contents, measures
 from recipebench.reports.frames import endpoint
 from recipebench.reports.language import gettext, say
+from recipebench.reports.vega_lite import ROWS, SCHEMA, Spec, definition
 from recipebench.reports.views import factor_heading
 
 APART = "-apart"
@@ -35,8 +35,7 @@ def parts(contents: Contents) -> Iterator[Part]:
     `curves-<data>-<split>` with `<factor>-<measure>`; those of comparisons and tuning.
     """
     for make in (_means, _pairs, _curves, _verdicts, comparison_figures.part, tuning_figures.part):
-        with debug_mode(False):  # altair would check every level name against its schema; tests check it
-            slots, files = make(contents)
+        slots, files = make(contents)
         yield Part(slots, {name: charts.for_file(spec) for name, spec in files.items()})
 
 
@@ -109,10 +108,10 @@ def _curve_choices(contents: Contents, label: str, epochs: list[int]) -> Iterato
             both = pd.concat(panels.values())
             frame, there = charts.frame_of(both, measure), set(both["level"].astype(str))
             chart = charts.curve_panel(contents.levels(factor), measure, frame, there)
-            blank = charts.told_apart(charts.finish(chart, [], width="container", height=_CURVE_HEIGHT))
+            blank = charts.told_apart(definition(chart, [], width="container", height=_CURVE_HEIGHT))
             for split, rows in panels.items():
                 values = charts.curve_rows(rows[rows["epoch"].isin(epochs)], measure, frame)
-                yield f"{place}-{rank}", split, blank | {"datasets": {charts.ROWS: values}}
+                yield f"{place}-{rank}", split, blank | {"datasets": {ROWS: values}}
 
 
 def _panels(contents: Contents, label: str, factor: str, measure: str) -> dict[str, pd.DataFrame]:
@@ -127,7 +126,7 @@ def _heatmap(contents: Contents, pair: tuple[str, str], means: pd.DataFrame) -> 
     pair, means, first, second = comparison_figures.turned(contents, pair, means)
     rows = charts.heatmap_rows(means, endpoint(str(means["data"].iloc[0]), contents.suite))
     chart = charts.heatmap(first, second, comparison_figures.titles(pair))
-    return charts.finish(chart, rows, width="container", height=charts.GRID_ROW * len(first))
+    return definition(chart, rows, width="container", height=charts.GRID_ROW * len(first))
 
 
 def _heatmap_figure(contents: Contents, spec: Spec, label: str, pair: tuple[str, str], kind: str) -> Spec:
@@ -136,7 +135,7 @@ def _heatmap_figure(contents: Contents, spec: Spec, label: str, pair: tuple[str,
     if kind == "interaction":
         told = comparison_views.share_of_pair(contents, label, pair) or gettext("interaction")
     title = {"text": label, "subtitle": told}
-    columns = {row["second"] for row in spec["datasets"][charts.ROWS]}
+    columns = {row["second"] for row in spec["datasets"][ROWS]}
     return spec | {"width": 90 * len(columns), "title": title}
 
 
@@ -149,7 +148,7 @@ def _forest(contents: Contents, label: str) -> Spec:
         for factor, part in here.groupby("factor", sort=False)
     }
     chart = charts.forest(groups, endpoint(label, contents.suite), frame)
-    return charts.finish(chart, charts.forest_rows(here, frame), title=label)
+    return definition(chart, charts.forest_rows(here, frame), title=label)
 
 
 def _curve_figure(both: dict[str, Spec | str], title: str) -> Spec:
@@ -168,6 +167,8 @@ def _curve_figure(both: dict[str, Spec | str], title: str) -> Spec:
                 "data": {"name": split},
             }
         )
-        rows[split], params = panels[-1].pop("datasets")[charts.ROWS], panels[-1].pop("params")
+        rows[split], params = panels[-1].pop("datasets")[ROWS], panels[-1].pop("params")
+        del panels[-1]["$schema"]
     shared = {"scale": {"color": "shared", "strokeDash": "shared"}}
-    return {"hconcat": panels, "datasets": rows, "title": title, "resolve": shared, "params": params}
+    whole = {"$schema": SCHEMA, "hconcat": panels, "datasets": rows}
+    return whole | {"title": title, "resolve": shared, "params": params}

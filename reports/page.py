@@ -36,6 +36,7 @@ from recipebench.reports import (
 from recipebench.reports.contents import CURVE_SPLITS, Contents, measures
 from recipebench.reports.frames import STATUSES, endpoint
 from recipebench.reports.language import N_, gettext, listed, parts, say, together
+from recipebench.reports.vega_lite import ROWS, Spec
 
 
 def render(contents: Contents, slots: charts.Slots, vega: str) -> str:
@@ -120,10 +121,10 @@ def packed(slots: charts.Slots) -> dict[str, Any]:
     return {"templates": [json.loads(text) for text in templates], "slots": found}
 
 
-def _packed(spec: charts.Spec | str, templates: dict[str, int]) -> dict[str, Any] | str:
+def _packed(spec: Spec | str, templates: dict[str, int]) -> dict[str, Any] | str:
     if isinstance(spec, str):
         return spec
-    rows = spec["datasets"][charts.ROWS]
+    rows = spec["datasets"][ROWS]
     keys = list(dict.fromkeys(key for row in rows for key in row))
     values = [[row.get(key) for key in keys] for row in rows]
     blank = json.dumps({name: part for name, part in spec.items() if name != "datasets"})

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import altair as alt
 import numpy as np
 import pandas as pd
 
 from recipebench.reports import wording
 from recipebench.reports.charts import (
     COLORS,
-    ROWS,
-    AnyChart,
     Frame,
-    Spec,
     by_level,
     log_ticks,
     rounded,
@@ -23,6 +19,7 @@ from recipebench.reports.charts import (
 )
 from recipebench.reports.language import N_, gettext, say
 from recipebench.reports.suite_info import Endpoint
+from recipebench.reports.vega_lite import Spec, field, layered, mark
 
 SERIES = ("default", "tuned")
 SERIES_COLORS = (COLORS[4], COLORS[0])
@@ -34,7 +31,7 @@ MOST_POINTS = 200
 _HOLLOW: Spec = {"filled": False, "fill": "transparent", "strokeWidth": 2.5}
 
 
-def against_default(levels: Sequence[str], goal: Endpoint, frame: tuple[float, float]) -> AnyChart:
+def against_default(levels: Sequence[str], goal: Endpoint, frame: tuple[float, float]) -> Spec:
     """Draw each level's mean at its default and tuned, one above the other, with their intervals.
 
     Args:
@@ -42,23 +39,26 @@ def against_default(levels: Sequence[str], goal: Endpoint, frame: tuple[float, f
         goal: the data set's endpoint.
         frame: lowest and highest value shown; intervals are cut there.
     """
-    spec = alt.Chart(alt.NamedData(name=ROWS))
-    axis = alt.Axis(format="%" if wording.is_share(goal.measure) else "~g", tickCount=6)
-    scale, title = alt.Scale(domain=list(frame), nice=False), wording.endpoint_name(goal)
-    left = alt.Axis(ticks=False, minExtent=110, labelLimit=280)
-    y = alt.Y("level", type="nominal", sort=list(levels), title=None, axis=left)
+    along: Spec = {
+        "scale": {"domain": list(frame), "nice": False},
+        "axis": {"format": "%" if wording.is_share(goal.measure) else "~g", "tickCount": 6},
+        "title": wording.endpoint_name(goal),
+    }
     series = list(map(wording.word, SERIES))
-    offset = alt.YOffset("series", type="nominal", sort=series, scale=alt.Scale(paddingOuter=0.6))
-    colors = alt.Scale(domain=series, range=list(SERIES_COLORS))
-    hue = alt.Color("series", type="nominal", scale=colors, sort=None)
-    tips = shown(_DEFAULT_TIPS)
-    line = spec.mark_rule(strokeWidth=2, opacity=0.5).encode(
-        alt.X("low", type="quantitative", scale=scale, axis=axis, title=title), alt.X2("high"), y, offset, hue
+    side = {"ticks": False, "minExtent": 110, "labelLimit": 280}
+    at = {
+        "y": field("level", "nominal", sort=list(levels), title=None, axis=side),
+        "yOffset": field("series", "nominal", sort=series, scale={"paddingOuter": 0.6}),
+        "color": field(
+            "series", "nominal", scale={"domain": series, "range": list(SERIES_COLORS)}, sort=None
+        ),
+    }
+    ends = {**at, "x": field("low", **along), "x2": {"field": "high"}}
+    shape = field("series", "nominal", scale={"domain": series, "range": ["circle", "diamond"]})
+    mean = {**at, "x": field("mean", **along), "shape": shape, "tooltip": shown(_DEFAULT_TIPS)}
+    return layered(
+        mark("rule", ends, strokeWidth=2, opacity=0.5), mark("point", mean, size=50, opacity=1, **_HOLLOW)
     )
-    x = alt.X("mean", type="quantitative", scale=scale, axis=axis, title=title)
-    shape = alt.Shape("series", type="nominal", scale=alt.Scale(domain=series, range=["circle", "diamond"]))
-    dot = spec.mark_point(size=50, opacity=1, **_HOLLOW).encode(x, y, offset, hue, shape, tooltip=tips)
-    return alt.layer(line, dot)
 
 
 _DEFAULT_TIPS = {
@@ -111,7 +111,7 @@ def long_means(found: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def sensitivity(order: Sequence[str], name: str, across: Frame, goal: Endpoint, frame: Frame) -> AnyChart:
+def sensitivity(order: Sequence[str], name: str, across: Frame, goal: Endpoint, frame: Frame) -> Spec:
     """Draw the validation score over the values of a hyper-parameter, a line a level.
 
     Args:
@@ -121,23 +121,23 @@ def sensitivity(order: Sequence[str], name: str, across: Frame, goal: Endpoint, 
         goal: by which trials are chosen.
         frame: of the scores.
     """
-    spec = alt.Chart(alt.NamedData(name=ROWS))
     marks = log_ticks(across) if across.log else []
-    axis = alt.Axis(grid=False, format="~g", **({"values": marks} if len(marks) > 1 else {"tickCount": 6}))
-    ends = [across.low, across.high]
-    spread = alt.Scale(type="log" if across.log else "linear", domain=ends, nice=False, padding=8)
-    x = alt.X("value", type="quantitative", title=name, axis=axis, scale=spread)
-    y, looks = _score(goal, frame), by_level(order)
-    hue = looks["color"]
-    tips = shown(_TRIAL_TIPS)
-    line = (
-        spec.mark_line(strokeWidth=2, clip=True).encode(x, y, **looks).transform_filter("datum.line === true")
+    ticks = {"values": marks} if len(marks) > 1 else {"tickCount": 6}
+    kind, ends = "log" if across.log else "linear", [across.low, across.high]
+    x = field(
+        "value",
+        title=name,
+        axis={"grid": False, "format": "~g", **ticks},
+        scale={"type": kind, "domain": ends, "nice": False, "padding": 8},
     )
-    fine, crossed = "datum.diverged === 0", "datum.diverged > 0"
-    dot = spec.mark_point(size=16, opacity=0.9, clip=True, **_HOLLOW).encode(x, y, hue, tooltip=tips)
-    cross = spec.mark_point(shape="cross", angle=45, size=110, opacity=1, clip=True, **_HOLLOW)
-    cross = cross.encode(x, y, hue, tooltip=tips)
-    return alt.layer(line, dot.transform_filter(fine), cross.transform_filter(crossed))
+    looks, at = by_level(order), {"x": x, "y": _score(goal, frame)}
+    told = {**at, "color": looks["color"], "tooltip": shown(_TRIAL_TIPS)}
+    crossed: Spec = {"shape": "cross", "angle": 45, "size": 110, "opacity": 1, "clip": True, **_HOLLOW}
+    return layered(
+        mark("line", {**at, **looks}, where=["datum.line === true"], strokeWidth=2, clip=True),
+        mark("point", told, where=["datum.diverged === 0"], size=16, opacity=0.9, clip=True, **_HOLLOW),
+        mark("point", told, where=["datum.diverged > 0"], **crossed),
+    )
 
 
 _TRIAL_TIPS = {
@@ -191,7 +191,7 @@ def value_frame(rows: Sequence[Mapping[str, Any]], scale: str) -> Frame:
     return Frame(low / 2, low * 2, log) if log else Frame(low - 0.5, low + 0.5, log)
 
 
-def best_of_k(order: Sequence[str], goal: Endpoint, frame: Frame) -> AnyChart:
+def best_of_k(order: Sequence[str], goal: Endpoint, frame: Frame) -> Spec:
     """Draw the expected best score against the number of trials, a line a level."""
     return _budget(order, _score(goal, frame, "y"), _BEST_TIPS)
 
@@ -213,16 +213,16 @@ def best_of_k_rows(best: pd.DataFrame, measure: str) -> list[dict[str, Any]]:
     ]
 
 
-def ranks(order: Sequence[str], ranked: int) -> AnyChart:
+def ranks(order: Sequence[str], ranked: int) -> Spec:
     """Draw the mean rank against the number of trials, a line a level; the best is on top.
 
     Args:
         order: all tuned levels in declared order.
         ranked: how many of them have ranks.
     """
-    scale = alt.Scale(domain=[ranked + 0.15, 0.85], nice=False)
-    axis = alt.Axis(values=list(range(1, ranked + 1)), format="d")
-    y = alt.Y("y", type="quantitative", title=gettext("mean rank"), scale=scale, axis=axis)
+    scale = {"domain": [ranked + 0.15, 0.85], "nice": False}
+    axis = {"values": list(range(1, ranked + 1)), "format": "d"}
+    y = field("y", title=gettext("mean rank"), scale=scale, axis=axis)
     return _budget(order, y, _RANK_TIPS)
 
 
@@ -243,25 +243,24 @@ def rank_rows(found: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _budget(order: Sequence[str], y: alt.Y, tips: dict[str, str]) -> AnyChart:
-    spec = alt.Chart(alt.NamedData(name=ROWS))
-    axis = alt.Axis(grid=False, tickMinStep=1, format="d")
-    x = alt.X(
+def _budget(order: Sequence[str], y: Spec, tips: dict[str, str]) -> Spec:
+    x = field(
         "k",
-        type="quantitative",
         title=gettext("trials"),
-        axis=axis,
-        scale=alt.Scale(nice=False, padding=8, zero=False),
+        axis={"grid": False, "tickMinStep": 1, "format": "d"},
+        scale={"nice": False, "padding": 8, "zero": False},
     )
     looks = by_level(order)
-    line = spec.mark_line(strokeWidth=2).encode(x, y, **looks)
-    hit = spec.mark_point(opacity=0, size=160, filled=True).encode(x, y, looks["color"], tooltip=shown(tips))
-    return alt.layer(line, hit)
+    line = mark("line", {"x": x, "y": y, **looks}, strokeWidth=2)
+    told = {"x": x, "y": y, "color": looks["color"], "tooltip": shown(tips)}
+    return layered(line, mark("point", told, opacity=0, size=160, filled=True))
 
 
-def _score(goal: Endpoint, frame: Frame, field: str = "mean") -> alt.Y:
-    scale = alt.Scale(domain=[frame.low, frame.high], type="log" if frame.log else "linear", nice=False)
+def _score(goal: Endpoint, frame: Frame, of: str = "mean") -> Spec:
     ticks = {"values": log_ticks(frame)} if frame.log else {"tickCount": 5}
-    axis = alt.Axis(format="%" if wording.is_share(goal.measure) else "~g", **ticks)
-    title = say("validation {measure}", measure=wording.measure_name(goal.measure))
-    return alt.Y(field, type="quantitative", title=title, scale=scale, axis=axis)
+    return field(
+        of,
+        title=say("validation {measure}", measure=wording.measure_name(goal.measure)),
+        scale={"domain": [frame.low, frame.high], "type": "log" if frame.log else "linear", "nice": False},
+        axis={"format": "%" if wording.is_share(goal.measure) else "~g", **ticks},
+    )

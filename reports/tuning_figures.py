@@ -11,6 +11,7 @@ from recipebench.reports.charts import Drawn, Part, titled
 from recipebench.reports.contents import Contents
 from recipebench.reports.frames import endpoint
 from recipebench.reports.language import gettext, say, together
+from recipebench.reports.vega_lite import definition
 from recipebench.reports.views import mean_interval
 
 HEIGHT = 230
@@ -25,7 +26,7 @@ def against_default(contents: Contents) -> list[Drawn]:
         frame = charts.forest_frame(tuning_charts.long_means(here))
         rows = tuning_charts.against_default_rows(here, names, goal.measure, frame)
         chart = tuning_charts.against_default(names, goal, frame)
-        spec = charts.finish(chart, rows, width="container", height=tuning_charts.ROW_HEIGHT * len(names))
+        spec = definition(chart, rows, width="container", height=tuning_charts.ROW_HEIGHT * len(names))
         caption = say(
             "Mean at the default and tuned, n = {seeds}, the same pairs of cells in both; line: {interval}, "
             "cut at the frame; {better}.",
@@ -53,7 +54,7 @@ def sensitivity(contents: Contents) -> list[Drawn]:
             rows = tuning_charts.sensitivity_rows(part, scale, goal.measure)
             across, axis = tuning_charts.value_frame(rows, scale), _axis(name, scale)
             chart = tuning_charts.sensitivity(tuning_views.levels(contents), axis, across, goal, frame)
-            spec = charts.told_apart(charts.finish(chart, rows, width="container", height=HEIGHT))
+            spec = charts.told_apart(definition(chart, rows, width="container", height=HEIGHT))
             file = f"sensitivity-{wording.slug(label)}-{wording.slug(name)}"
             caption = _sensitivity_caption(part, len(how.seeds), wording.endpoint_name(goal))
             drawn.append(Drawn(f"sensitivity-{position}-{rank}", file, titled(label, name), caption, spec))
@@ -89,7 +90,7 @@ def _best_of_k(contents: Contents) -> list[Drawn]:
         frame = charts.frame_of(here.rename(columns={"expected_best": "mean"}), goal.measure)
         chart = tuning_charts.best_of_k(tuning_views.levels(contents), goal, frame)
         rows = tuning_charts.best_of_k_rows(here, goal.measure)
-        spec = charts.told_apart(charts.finish(chart, rows, width="container", height=HEIGHT))
+        spec = charts.told_apart(definition(chart, rows, width="container", height=HEIGHT))
         n = wording.range_of(*_ends(here["searches"]), "search", "searches")
         caption = together(
             [tuning_views.budget_caption(contents), say("n = {searches} a level.", searches=n)]
@@ -106,7 +107,7 @@ def _ranks(contents: Contents) -> list[Drawn]:
         mine = [level for level in levels if level in set(part["level"])]
         chart = tuning_charts.ranks(levels, len(mine))
         rows = tuning_charts.rank_rows(part)
-        spec = charts.told_apart(charts.finish(chart, rows, width="container", height=HEIGHT))
+        spec = charts.told_apart(definition(chart, rows, width="container", height=HEIGHT))
         sets = wording.range_of(*_ends(part["data_sets"]), "data set")
         caption = together([tuning_views.rank_caption(), say("n = {sets}.", sets=sets)])
         file = f"rank_by_budget-{wording.slug(str(factor))}"

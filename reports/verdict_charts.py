@@ -6,14 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import altair as alt
-
 from recipebench.reports import verdict_words as words
 from recipebench.reports import wording
-from recipebench.reports.charts import COLORS, ROWS, Spec, finish, rounded, shown
+from recipebench.reports.charts import COLORS, rounded, shown
 from recipebench.reports.claims import INCONCLUSIVE, REFUTED, SUPPORTED
 from recipebench.reports.language import N_, gettext
 from recipebench.reports.registered import Judged
+from recipebench.reports.vega_lite import ROWS, Spec, definition, field, layered, mark
 
 PLACE = "verdicts"
 """The slot of the figure on the page."""
@@ -47,34 +46,41 @@ def forest(verdicts: Sequence[Judged]) -> Spec:
     """
     rows = forest_rows(verdicts)
     frame = (min(-1.25, *(row["low"] for row in rows)), max(1.25, *(row["high"] for row in rows)))
-    spec = alt.Chart(alt.NamedData(name=ROWS))
-    scale = alt.Scale(domain=list(frame), type="symlog", nice=False)
     ticks = [t for tick in _TICKS for t in (-tick, tick) if frame[0] <= t <= frame[1]]
-    axis = alt.Axis(values=sorted([0, *ticks]), format=",d")
-    title = gettext("difference in smallest effects")
-    x: dict[str, Any] = {"type": "quantitative", "scale": scale, "axis": axis, "title": title}
-    order = [row["label"] for row in rows]
-    left = alt.Axis(ticks=False, labelLimit=300)
-    y = alt.Y("label", type="nominal", sort=order, title=None, axis=left)
-    known = list(map(wording.word, WORDS))
-    colors = alt.Scale(domain=known, range=list(WORD_COLORS))
-    hue = alt.Color("word", type="nominal", scale=colors, sort=None)
-    shape = alt.Shape("word", type="nominal", scale=alt.Scale(domain=known, range=list(_SHAPES)))
-    tips = shown(_TIPS)
-    marks = [
-        alt.Chart(alt.NamedData(name=name))
-        .mark_rule(strokeWidth=1, opacity=0.7, strokeDash=dashes)
-        .encode(alt.X("at", **x))
+    along: Spec = {
+        "scale": {"domain": list(frame), "type": "symlog", "nice": False},
+        "axis": {"values": sorted([0, *ticks]), "format": ",d"},
+        "title": gettext("difference in smallest effects"),
+    }
+    order, known = [row["label"] for row in rows], list(map(wording.word, WORDS))
+    y = field("label", "nominal", sort=order, title=None, axis={"ticks": False, "labelLimit": 300})
+    hue = field("word", "nominal", scale={"domain": known, "range": list(WORD_COLORS)}, sort=None)
+    shape = field("word", "nominal", scale={"domain": known, "range": list(_SHAPES)})
+    lines = [
+        mark(
+            "rule",
+            {"x": field("at", **along)},
+            data=name,
+            strokeWidth=1,
+            opacity=0.7,
+            strokeDash=dashes,
+        )
         for name, dashes in ((_NOTHING, [1, 0]), (_SMALLEST, [4, 3]))
     ]
-    line = spec.mark_rule(strokeWidth=2, opacity=0.6).encode(alt.X("low", **x), alt.X2("high"), y, hue)
-    dot = spec.mark_point(size=70, opacity=1, **_HOLLOW).encode(
-        alt.X("mean", **x), y, hue, shape, tooltip=tips
+    ends = {"x": field("low", **along), "x2": {"field": "high"}, "y": y, "color": hue}
+    mean = {"x": field("mean", **along), "y": y, "color": hue, "shape": shape, "tooltip": shown(_TIPS)}
+    found = definition(
+        layered(
+            *lines,
+            mark("rule", ends, strokeWidth=2, opacity=0.6),
+            mark("point", mean, size=70, opacity=1, **_HOLLOW),
+        ),
+        rows,
+        width="container",
+        height=_ROW_HEIGHT * len(rows),
     )
-    chart = alt.layer(*marks, line, dot)
     drawn_at = {_NOTHING: [{"at": 0}], _SMALLEST: [{"at": -1}, {"at": 1}]}
-    found = finish(chart, rows, width="container", height=_ROW_HEIGHT * len(rows))
-    return found | {"datasets": found["datasets"] | drawn_at}
+    return found | {"datasets": {ROWS: rows, **drawn_at}}
 
 
 def forest_rows(verdicts: Sequence[Judged]) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from recipebench.benchmarks.suite import load_suite
 
 TINY_ON_CPU = ["--tiny", "--device", "cpu", "--workers", "0"]
 
-REFUSED = ("wandb", "pydantic", "pooch", "altair", "beartype", "scikit_posthocs", "statsmodels", "vl_convert")
+REFUSED = ("wandb", "pydantic", "pooch", "beartype", "scikit_posthocs", "statsmodels", "vl_convert")
 """Packages that a machine which only trains need not have."""
 
 WITHOUT = """

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats  # type: ignore[import-untyped]
+from vega_lite_schema import valid
 
 from recipebench.levels import Choice
 from recipebench.reports import comparison_charts, comparison_views, comparisons, pairs, tables
@@ -190,7 +191,7 @@ def test_chart_definitions_are_valid_vega_lite() -> None:
         comparison_charts.profile(["a", "b"], 8.0),
         comparison_charts.departures(["a"], ["b"], ("first", "second")),
     ):
-        assert chart.to_dict(validate=True)["layer"]
+        assert valid(chart)["layer"]
 
 
 def test_a_critical_difference_wider_than_all_ranks_says_so(make_card: Callable[..., Any]) -> None:

@@ -12,15 +12,18 @@ from html.parser import HTMLParser
 from itertools import product
 from typing import Any
 
+import altair
 import numpy as np
 import pandas as pd
 import pytest
+from vega_lite_schema import valid
 
 from recipebench.errors import RequestError
 from recipebench.levels import Choice
 from recipebench.reports import charts, drawing, figures, page
 from recipebench.reports.contents import Contents, contents
 from recipebench.reports.suite_info import Endpoint, SuiteInfo
+from recipebench.reports.vega_lite import field, layered, mark
 
 
 class Outline(HTMLParser):
@@ -168,13 +171,31 @@ def test_chart_definitions_are_valid_vega_lite() -> None:
 
     for measure in ("accuracy", "loss"):
         frame = charts.frame_of(curves, measure)
-        spec = charts.curve_panel(["a", "b"], measure, frame).to_dict(validate=True)
+        spec = valid(charts.curve_panel(["a", "b"], measure, frame))
         assert spec["layer"][1]["encoding"]["y"]["scale"]["type"] == (
             "log" if measure == "loss" else "linear"
         )
-    assert charts.heatmap(["a"], ["b"], ("f", "s")).to_dict(validate=True)["layer"]
+    assert valid(charts.heatmap(["a"], ["b"], ("f", "s")))["layer"]
     endpoint = Endpoint(column="test_mse", direction="lower", chance=1.0)
-    assert charts.forest({"f": ["a"]}, endpoint, (0.0, 1.0)).to_dict(validate=True)["vconcat"]
+    assert valid(charts.forest({"f": ["a"]}, endpoint, (0.0, 1.0)))["vconcat"]
+
+
+@pytest.mark.parametrize("which", ["card", "tuned"])
+def test_every_chart_of_a_report_is_valid_vega_lite(which: str, request: pytest.FixtureRequest) -> None:
+    parts = list(figures.parts(contents(*request.getfixturevalue(which))))
+    placed = [s for p in parts for choices in p.slots.values() for s in choices.values()]
+    definitions = [s for s in placed if not isinstance(s, str)]
+    definitions += [spec for part in parts for spec in part.files.values()]
+
+    assert len(definitions) > 20
+    for spec in definitions:
+        assert valid(spec)["$schema"] == altair.SCHEMA_URL
+
+
+def test_what_is_no_vega_lite_is_refused() -> None:
+    for wrong in (mark("dot", {"x": field("a")}), mark("point", {"x": field("a", tick=3)})):
+        with pytest.raises(AssertionError, match=r"layer\[0\]"):
+            valid(layered(wrong))
 
 
 def test_many_levels_keep_colors_and_dashes_apart() -> None:

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
+from vega_lite_schema import valid
 
 from recipebench import reports
 from recipebench.levels import Choice, Tuned
@@ -216,14 +217,14 @@ def test_charts_hold_what_the_tables_hold(whole: Any) -> None:
 def test_chart_definitions_are_valid_vega_lite() -> None:
     frame = Frame(0.1, 0.9, log=False)
 
-    assert tuning_charts.against_default(["a"], GOAL, (0.0, 1.0)).to_dict(validate=True)["layer"]
+    assert valid(tuning_charts.against_default(["a"], GOAL, (0.0, 1.0)))["layer"]
     for scale, kind in (("log", "log"), ("linear", "linear"), ("one_minus_log", "log")):
         across = tuning_charts.value_frame([{"value": 0.5}], scale)
-        chart = tuning_charts.sensitivity(["a"], "optimizer.lr", across, GOAL, frame).to_dict(validate=True)
+        chart = valid(tuning_charts.sensitivity(["a"], "optimizer.lr", across, GOAL, frame))
         assert chart["layer"][0]["encoding"]["x"]["scale"]["type"] == kind
         assert across.low < 0.5 < across.high
-    assert tuning_charts.best_of_k(["a"], GOAL, frame).to_dict(validate=True)["layer"]
-    assert tuning_charts.ranks(["a", "b"], 2).to_dict(validate=True)["layer"]
+    assert valid(tuning_charts.best_of_k(["a"], GOAL, frame))["layer"]
+    assert valid(tuning_charts.ranks(["a", "b"], 2))["layer"]
 
 
 def test_many_single_trials_are_thinned() -> None:

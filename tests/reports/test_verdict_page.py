@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
+from vega_lite_schema import valid
 
 from recipebench import reports
 from recipebench.levels import Choice
@@ -158,9 +159,4 @@ def test_files_of_verdicts_are_written(small: Any, tmp_path: Any) -> None:
 
 
 def test_chart_definition_is_valid_vega_lite(made: Contents) -> None:
-    import altair as alt
-
-    spec = verdict_charts.forest(made.verdicts)
-    spec = {**spec, "width": 300}
-
-    assert alt.LayerChart.from_dict(spec, validate=True).to_dict()["layer"]
+    assert valid(verdict_charts.forest(made.verdicts))["layer"]
