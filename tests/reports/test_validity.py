@@ -84,6 +84,17 @@ def test_intervals_cover(kind: str, seeds: int, data_sets: int) -> None:
         assert rate.value < 0.96 + noise
 
 
+def test_other_degrees_of_freedom_cover_too_seldom_where_one_data_set_is_wider() -> None:
+    wide = (1.0, 1.0, 1.0, 5.0)
+
+    rates = {
+        rule: validity.coverage_by(rule, 3, wide, 20_000, np.random.default_rng(0)).value
+        for rule in validity.RULES
+    }
+
+    assert rates["Satterthwaite alone"] < 0.94 < rates["Welch 1947"] < rates["reported"] < 0.96
+
+
 def test_one_level_under_two_names_gets_a_verdict_in_one_of_twenty() -> None:
     draw = np.random.default_rng(0)
     decided = 0
