@@ -17,7 +17,7 @@ from recipebench.benchmarks.executor import GRACE, Message, WorkerProcess, train
 from recipebench.benchmarks.packs import Pack
 from recipebench.lightning_modules.shares import Share
 
-BROKEN = ("gloo", "NCCL", "Connection", "Timed out", "Broken pipe")
+BROKEN = ("gloo", "NCCL", "Connection", "Timed out", "Wait timeout", "Broken pipe")
 """What torch says where a sum over processes fails for want of one of them."""
 
 
@@ -63,10 +63,17 @@ class Crew:
                 raise LostRankError(f"rank {names} has not answered for {seconds:.0f} seconds") from None
             if message["kind"] == kind:
                 missing.discard(rank)
-            elif message["kind"] == "error":
-                raise RuntimeError(f"rank {rank}: {message['reason']}")
-            elif message["kind"] in ("died", "unstarted"):
-                raise LostRankError(f"rank {rank}: {message['reason']}")
+            _refuse(rank, message)
+
+    def look(self) -> None:
+        """Hear what the processes have said since, without waiting.
+
+        Raises:
+            LostRankError: one died.
+            RuntimeError: one raised.
+        """
+        while not self._messages.empty():
+            _refuse(*self._messages.get())
 
     def close(self) -> None:
         """End all processes, whatever they do."""
@@ -78,6 +85,13 @@ class Crew:
     def _converse(self, rank: int, worker: WorkerProcess, request: Message) -> None:
         for message in worker.ask(request):
             self._messages.put((rank, message))
+
+
+def _refuse(rank: int, message: Message) -> None:
+    if message["kind"] == "error":
+        raise RuntimeError(f"rank {rank}: {message['reason']}")
+    if message["kind"] in ("died", "unstarted"):
+        raise LostRankError(f"rank {rank}: {message['reason']}")
 
 
 _kept: dict[int, Crew] = {}
@@ -104,7 +118,7 @@ def first_of(ranks: int, cells: Sequence[Cell], data_dir: Path | None) -> Iterat
             meeting = Path(folder) / "meeting"
             crew.tell(request, meeting)
             crew.wait_for("joining", TIMEOUT.total_seconds())
-            with _explained(crew), joined(cells[0].device, Share(0, ranks), meeting):
+            with _explained(crew), joined(cells[0].device, Share(0, ranks), meeting, crew.look):
                 yield Share(0, ranks)
             crew.wait_for("done", TIMEOUT.total_seconds())
     except BaseException:

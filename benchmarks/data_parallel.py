@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,9 @@ BACKENDS = {"cpu": "gloo", "gpu": "nccl"}
 
 
 @contextmanager
-def joined(device: str, share: Share, meeting: Path) -> Iterator[None]:
+def joined(
+    device: str, share: Share, meeting: Path, watch: Callable[[], None] = lambda: None
+) -> Iterator[None]:
     """Join the other processes of a device for the time of a block.
 
     They meet in a file and talk through the loopback interface, on ports that the system gives them: runs
@@ -37,11 +40,17 @@ def joined(device: str, share: Share, meeting: Path) -> Iterator[None]:
         device: `cpu:N` or `gpu:N`.
         share: the place of this process among the N.
         meeting: a file that does not exist yet, the same for all.
+        watch: called while others are missing; raises if they will not come.
+
+    Raises:
+        RuntimeError: not all came within `TIMEOUT`.
     """
     _stay_on_this_machine()
+    store = distributed.FileStore(str(meeting), share.ranks)  # type: ignore[attr-defined]
+    _meet(store, share, watch)
     distributed.init_process_group(
         BACKENDS[device_parts(device)[0]],
-        store=distributed.FileStore(str(meeting), share.ranks),  # type: ignore[attr-defined]
+        store=store,
         rank=share.rank,
         world_size=share.ranks,
         timeout=TIMEOUT,
@@ -50,6 +59,19 @@ def joined(device: str, share: Share, meeting: Path) -> Iterator[None]:
         yield
     finally:
         distributed.destroy_process_group()
+
+
+def _meet(store: Any, share: Share, watch: Callable[[], None]) -> None:
+    """Wait for all: torch would wait where nobody can tell it that one of them is gone."""
+    here = [f"here {rank}" for rank in range(share.ranks)]
+    store.set(here[share.rank], "")
+    until = time.monotonic() + TIMEOUT.total_seconds()
+    while not store.check(here):
+        watch()
+        if time.monotonic() > until:
+            missing = ", ".join(str(rank) for rank, key in enumerate(here) if not store.check([key]))
+            raise RuntimeError(f"Timed out: rank {missing} of {share.ranks} has not come.")
+        time.sleep(0.01)
 
 
 def _stay_on_this_machine() -> None:

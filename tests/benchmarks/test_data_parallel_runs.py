@@ -49,6 +49,17 @@ worker.main()
 """A process beside the first that does something else than to train."""
 
 
+NOT_JOINING = """
+import os
+from recipebench.benchmarks import crew, worker
+def joined(*given):
+    {body}
+crew.joined = joined
+worker.main()
+"""
+"""A process beside the first that says that it is joining and does not."""
+
+
 def cells(epochs: int = 2, device: str = "cpu:2", seeds: int = 2) -> tuple[Cell, ...]:
     suite = {
         "name": "few",
@@ -128,6 +139,32 @@ def test_a_process_that_hangs_or_raises_holds_up_nobody(
         train(cells(seeds=1), None)
 
     assert wait_until(lambda: not children(os.getpid()))
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "reason"),
+    [
+        ("raise ValueError('no way')", RuntimeError, "rank 1: ValueError: no way"),
+        ("os.kill(os.getpid(), 9)", LostRankError, "rank 1: worker killed by signal 9"),
+    ],
+    ids=["raises", "dies"],
+)
+def test_a_process_that_does_not_come_to_the_meeting_is_told_at_once(
+    body: str, error: type[Exception], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(NOT_JOINING.format(body=body))
+    crew.dismiss()
+    monkeypatch.setattr(executor, "COMMAND", (sys.executable, "-P", str(script)))
+    waited: list[object] = []
+    monkeypatch.setattr(
+        data_parallel.distributed, "init_process_group", lambda *_, **more: waited.append(more)
+    )
+
+    with pytest.raises(error, match=reason):
+        train(cells(seeds=1), None)
+
+    assert waited == []
 
 
 def test_packs_of_several_processes_take_the_places_of_as_many_workers(
