@@ -6,14 +6,13 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from recipebench.reports import charts, comparison_charts, comparison_views, comparisons, wording
+from recipebench.reports import charts, comparison_charts, comparison_views, comparisons, rates, wording
 from recipebench.reports.charts import Drawn, Part, Slots, titled
 from recipebench.reports.contents import Contents
 from recipebench.reports.frames import endpoint
 from recipebench.reports.language import gettext, say, together
 from recipebench.reports.suite_info import Endpoint
 from recipebench.reports.vega_lite import Spec, definition
-from recipebench.reports.views import factor_heading
 
 PROFILES = "profiles"
 """The place of the performance profiles on the page."""
@@ -56,7 +55,7 @@ def ranks(contents: Contents) -> list[Drawn]:
         rows, height = comparison_charts.critical_rows(found), comparison_charts.critical_height(found)
         spec = definition(chart, rows, width="container", height=height)
         caption, file = comparison_views.ranking_caption(found), f"ranks-{wording.slug(found.factor)}"
-        title = factor_heading(found.factor, contents)
+        title = rates.heading(found.factor, contents)
         drawn.append(Drawn(f"mean-ranks-{position}", file, title, caption, spec))
     return drawn
 
@@ -148,7 +147,7 @@ def _files(contents: Contents, slots: dict[str, dict[str, Spec]]) -> Iterator[tu
     for place, choices in slots.items():
         for choice, spec in choices.items():
             factor = contents.compared[int(choice)]
-            title, name = factor_heading(factor, contents), wording.slug(factor)
+            title, name = rates.heading(factor, contents), wording.slug(factor)
             if place == PROFILES:
                 yield f"performance_profiles-{name}.svg", charts.sized(spec, title)
             else:

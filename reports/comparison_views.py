@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from recipebench.reports import wording
+from recipebench.reports import rates, wording
 from recipebench.reports.comparisons import Profile, Ranking
 from recipebench.reports.contents import Contents
 from recipebench.reports.frames import endpoint
 from recipebench.reports.language import N_, gettext, say, together
 from recipebench.reports.suite_info import Endpoint
-from recipebench.reports.views import Group, Row, View, factor_heading, sortable, view
+from recipebench.reports.views import Group, Row, View, sortable, view
 from recipebench.reports.wording import NO_VALUE, count, count_of, factor_name, interval
 
 FEW = 10
@@ -43,7 +43,7 @@ def effects(contents: Contents, label: str) -> View:
     ):
         heading = say(
             "{factor}: difference from {reference}",
-            factor=factor_heading(str(factor), contents),
+            factor=rates.heading(str(factor), contents),
             reference=reference,
         )
         groups.append(Group(heading, [_effect_row(r, goal) for _, r in part.iterrows()]))
@@ -90,9 +90,7 @@ def ranks(contents: Contents) -> View:
             Row([level, f"{rank:.2f}", count(found.blocks)], [None, rank, float(found.blocks)])
             for level, rank in zip(found.levels, found.ranks, strict=True)
         ]
-        heading = say(
-            "{factor}: {test}", factor=factor_heading(found.factor, contents), test=_friedman(found)
-        )
+        heading = say("{factor}: {test}", factor=rates.heading(found.factor, contents), test=_friedman(found))
         groups.append(Group(heading, rows))
     told = gettext("Mean rank inside the blocks, 1 is best, n blocks.")
     caption = together([told, ranks_caption()])
@@ -171,9 +169,7 @@ def term_name(term: str, contents: Contents) -> str:
     """Name a term as people say it; factors and pairs carry their own labels."""
     if term in _TERMS and term not in contents.factors:
         return gettext(_TERMS[term])
-    name = factor_name(term)
-    marked = "optimizer" in term.split(" × ") and contents.rates != "tuned"
-    return say("{term} (at {rates})", term=name, rates=contents.suite.rates) if marked else name
+    return rates.marked(term, contents)
 
 
 def shares_caption(contents: Contents) -> str:
@@ -221,7 +217,7 @@ def profiles(contents: Contents) -> View:
         ]
         heading = say(
             "{factor}: τ up to {last}",
-            factor=factor_heading(found.factor, contents),
+            factor=rates.heading(found.factor, contents),
             last=f"{found.last:.3g}",
         )
         groups.append(Group(heading, rows))

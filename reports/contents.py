@@ -10,11 +10,20 @@ from typing import Any
 import pandas as pd
 
 from recipebench.errors import RequestError, unknown
-from recipebench.reports import choice, comparisons, frames, headline, registered, searches, tables, targets
+from recipebench.reports import (
+    choice,
+    comparisons,
+    frames,
+    headline,
+    rates,
+    registered,
+    searches,
+    tables,
+    targets,
+)
 from recipebench.reports.comparisons import Comparisons
 from recipebench.reports.frames import endpoint
 from recipebench.reports.headline import Headline
-from recipebench.reports.language import say
 from recipebench.reports.registered import Judged
 from recipebench.reports.searches import Searches
 from recipebench.reports.speed import SpeedRun
@@ -135,7 +144,7 @@ def contents(
     compared = [f for f in frames.compared(cells) if cells[f].nunique() > 1]
     found = searches.searches(everything, levels, suite, suite.tuning) if suite.tuning is not None else None
     reached, epochs = _reached(records, history, cells, suite)
-    against = comparisons.compare(cells, suite, _unranked(cells, suite), epochs)
+    against = comparisons.compare(cells, suite, rates.unranked(cells, suite), epochs)
     return Contents(
         suite=suite,
         environments=environments,
@@ -162,15 +171,6 @@ def contents(
         reached=reached,
         speed=speed,
     )
-
-
-def _unranked(cells: pd.DataFrame, suite: SuiteInfo) -> dict[str, str]:
-    """The factors that must not be ranked, and why."""
-    why = {
-        "untuned": say("all at {rates}", rates=suite.rates),
-        "mixed": say("some at {rates}", rates=suite.rates),
-    }
-    return {"optimizer": why[known]} if (known := frames.rates(cells, suite)) in why else {}
 
 
 def _reached(

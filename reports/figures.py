@@ -10,6 +10,7 @@ from recipebench.reports import (
     charts,
     comparison_figures,
     comparison_views,
+    rates,
     tuning_figures,
     verdict_charts,
     wording,
@@ -19,7 +20,6 @@ from recipebench.reports.contents import CURVE_SPLITS, Contents, measures
 from recipebench.reports.frames import endpoint
 from recipebench.reports.language import gettext, say
 from recipebench.reports.vega_lite import ROWS, SCHEMA, Spec, definition
-from recipebench.reports.views import factor_heading
 
 APART = "-apart"
 """What ends the choice of a pair's interaction."""
@@ -95,7 +95,7 @@ def _curves(contents: Contents) -> Part:
             slots.setdefault(f"curves-{position}-{split}", {})[choice] = spec
         for place, factor in enumerate(contents.compared):
             both = {split: slots[f"curves-{position}-{split}"][f"{place}-0"] for split in CURVE_SPLITS}
-            title = titled(label, factor_heading(factor, contents))
+            title = titled(label, rates.heading(factor, contents))
             files[f"curves-{wording.slug(label)}-{wording.slug(factor)}.svg"] = _curve_figure(both, title)
     return Part(slots, files)
 
@@ -144,7 +144,7 @@ def _forest(contents: Contents, label: str) -> Spec:
     here = here[here["factor"].isin(contents.compared)]
     frame = charts.forest_frame(here)
     groups = {
-        factor_heading(str(factor), contents): [str(level) for level in part["level"]]
+        rates.heading(str(factor), contents): [str(level) for level in part["level"]]
         for factor, part in here.groupby("factor", sort=False)
     }
     chart = charts.forest(groups, endpoint(label, contents.suite), frame)

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from recipebench.reports import wording
+from recipebench.reports import rates, wording
 from recipebench.reports.contents import Contents
 from recipebench.reports.frames import endpoint
-from recipebench.reports.language import gettext, listed, say, together
+from recipebench.reports.language import listed, say, together
 from recipebench.reports.suite_info import Endpoint
 
 
@@ -88,7 +88,7 @@ def glance(contents: Contents, label: str) -> Glance:
 
 def _strip(part: pd.DataFrame, contents: Contents, goal: Endpoint, frame: tuple[float, float]) -> Strip:
     factor = str(part["factor"].iloc[0])
-    ranked = factor != "optimizer" or contents.rates == "tuned"
+    ranked = rates.ranked(factor, contents)
     ordered = part.sort_values("mean", ascending=goal.direction == "higher", kind="stable")
     told = [f"{r['level']} {wording.with_unit(r['mean'], goal.measure)}" for _, r in ordered.iterrows()]
     width = frame[1] - frame[0] or 1.0
@@ -96,10 +96,6 @@ def _strip(part: pd.DataFrame, contents: Contents, goal: Endpoint, frame: tuple[
         Dot(round(100 * (mean - frame[0]) / width, 2), text, ranked and position == len(told) - 1)
         for position, (mean, text) in enumerate(zip(ordered["mean"], told, strict=True))
     ]
-    why = {
-        "untuned": say("at {rates}, not ranked", rates=contents.suite.rates),
-        "mixed": gettext("not all tuned, not ranked"),
-    }
-    best, heading = told[-1] if ranked else why[contents.rates], wording.factor_name(factor)
+    best, heading = told[-1] if ranked else rates.in_place_of_best(contents), wording.factor_name(factor)
     label = say("{factor}: {levels}", factor=heading, levels=listed(reversed(told)))
     return Strip(heading, label, dots, best)

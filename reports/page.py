@@ -22,6 +22,7 @@ from recipebench.reports import (
     fonts,
     glance,
     language,
+    rates,
     speed_views,
     tables,
     tuning_charts,
@@ -229,20 +230,7 @@ def _sections(contents: Contents) -> dict[str, Any]:
 
 def _choice(place: int, factor: str, contents: Contents) -> tuple[int, str, str]:
     """Return a factor to choose: the value, its name, which files bear, and how the page calls it."""
-    return place, factor, _marked(wording.factor_name(factor), factor == "optimizer", contents)
-
-
-def _marked(name: str, optimizer: bool, contents: Contents) -> str:
-    """Mark what shows optimizers at rates that were not tuned."""
-    if not optimizer or contents.rates == "tuned":
-        return name
-    return say(_RATES_MARKS[contents.rates], factor=name, rates=contents.suite.rates)
-
-
-_RATES_MARKS = {
-    "untuned": N_("{factor} (at {rates})"),
-    "mixed": N_("{factor} (not marked tuned: at {rates})"),
-}
+    return place, factor, rates.marked(factor, contents)
 
 
 def _verdicts(contents: Contents) -> dict[str, Any]:
@@ -292,8 +280,7 @@ def _pairs(contents: Contents, compared: list[str]) -> list[tuple[str, str, str]
     found = []
     for a, b in contents.pairs:
         name = f"{a} \N{MULTIPLICATION SIGN} {b}"
-        told = _marked(wording.factor_name(name), "optimizer" in (a, b), contents)
-        found.append((f"{place[a]}-{place[b]}", name, told))
+        found.append((f"{place[a]}-{place[b]}", name, rates.marked(name, contents)))
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from recipebench.reports import wording
+from recipebench.reports import rates, wording
 from recipebench.reports.contents import Contents
 from recipebench.reports.frames import data_name, endpoint
 from recipebench.reports.language import N_, gettext, listed, ngettext, parts, say, together
@@ -20,7 +20,6 @@ from recipebench.reports.views import (
     Row,
     View,
     endpoint_in_unit,
-    factor_heading,
     first_of,
     mean_interval,
     sortable,
@@ -259,7 +258,7 @@ def time_to_target(contents: Contents) -> View:
             "{data}, target {target}: {factor}",
             data=label,
             target=wording.with_unit(part["target"].iloc[0], goal.measure),
-            factor=factor_heading(str(factor), contents),
+            factor=rates.heading(str(factor), contents),
         )
         groups.append(Group(heading, [_reached_row(r) for _, r in part.iterrows()]))
     caption = together(

@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from recipebench.reports import charts, wording
+from recipebench.reports import charts, rates, wording
 from recipebench.reports.contents import Contents
 from recipebench.reports.frames import ABSENT, STATUSES, data_name, endpoint
 from recipebench.reports.headline import lead
-from recipebench.reports.language import N_, comma, gettext, say, together
+from recipebench.reports.language import comma, gettext, say, together
 from recipebench.reports.suite_info import Endpoint
 from recipebench.reports.wording import NO_VALUE, count, factor_name, interval, number, word
 
@@ -126,7 +126,7 @@ def factor_means(contents: Contents, label: str) -> View:
     groups = []
     for factor in contents.compared_on(label):
         rows = [_mean_row(r, ["level"], goal, frame) for _, r in here[here["factor"] == factor].iterrows()]
-        groups.append(Group(factor_heading(factor, contents), rows))
+        groups.append(Group(rates.heading(factor, contents), rows))
     told = say(
         "{data}: mean {endpoint} of each level, {better}. A seed's cells are averaged over all other factors "
         "first; then mean and {interval}, n seeds.",
@@ -137,18 +137,6 @@ def factor_means(contents: Contents, label: str) -> View:
     )
     caption, texts = together([told, chance(goal)]), [gettext("level")]
     return _mean_view(f"factor_means-{wording.slug(label)}", caption, texts, goal, frame, groups)
-
-
-def factor_heading(factor: str, contents: Contents) -> str:
-    """Head a factor's rows; optimizers at default rates are labelled as such."""
-    name = factor_name(factor)
-    if factor != "optimizer" or contents.rates == "tuned":
-        return name
-    which = {
-        "untuned": N_("{factor} (at {rates}, not a ranking)"),
-        "mixed": N_("{factor} (not marked tuned: at {rates}, not a ranking)"),
-    }
-    return say(which[contents.rates], factor=name, rates=contents.suite.rates)
 
 
 def best(contents: Contents, label: str) -> View:
@@ -169,7 +157,7 @@ def best(contents: Contents, label: str) -> View:
         interval=mean_interval(),
     )
     left = say("{recipes} with fewer seeds left out.", recipes=wording.count_of(fewer, "recipe"))
-    caption = together([told, _lead(), _rates(contents), _chosen_on(here), left if fewer else ""])
+    caption = together([told, _lead(), rates.of_recipes(contents), _chosen_on(here), left if fewer else ""])
     rows = [_choice_row(contents, r, ["place", *contents.compared], frame) for _, r in here.iterrows()]
     texts = ["#", *map(factor_name, contents.compared)]
     return _choice_view(f"best-{wording.slug(label)}", caption, texts, goal, frame, [Group("", rows)])
@@ -184,7 +172,7 @@ def within(contents: Contents, label: str) -> View:
     for factor in names:
         mine = here[here["factor"] == factor]
         rows = [_choice_row(contents, r, ["level", "with"], frame) for r in _with_rest(mine, names)]
-        groups.append(Group(factor_heading(factor, contents), rows))
+        groups.append(Group(rates.heading(factor, contents), rows))
     told = say(
         "{data}: within each level the recipe with the best {criterion}; reported is the {endpoint}, "
         "{better}: mean and {interval}, n seeds.",
@@ -194,7 +182,7 @@ def within(contents: Contents, label: str) -> View:
         better=wording.better(goal),
         interval=mean_interval(),
     )
-    caption = together([told, _lead(), _rates(contents), _chosen_on(here)])
+    caption = together([told, _lead(), rates.of_recipes(contents), _chosen_on(here)])
     name, texts = f"within-{wording.slug(label)}", [gettext("level"), gettext("best with")]
     return _choice_view(name, caption, texts, goal, frame, groups)
 
@@ -222,16 +210,6 @@ def _chosen_on(rows: pd.DataFrame) -> str:
     if len(rows) and rows["fresh"].all():
         return gettext("Chosen by the tuning seeds' trials, on seeds that are not reported.")
     return gettext("Chosen and reported on the same seeds: the first means are optimistic.")
-
-
-def _rates(contents: Contents) -> str:
-    if contents.rates == "tuned":
-        return ""
-    which = {
-        "untuned": N_("Recipes at these {rates}: not a ranking of optimizers."),
-        "mixed": N_("Optimizers not marked tuned are at {rates}: not a ranking of optimizers."),
-    }
-    return say(which[contents.rates], rates=contents.suite.rates)
 
 
 def _choice_view(
@@ -286,7 +264,7 @@ def recipes(contents: Contents) -> View:
     told = say(
         "Every recipe in declared order: mean endpoint and {interval}, n seeds.", interval=mean_interval()
     )
-    caption = together([told, _listed_rates(contents), part])
+    caption = together([told, rates.of_list(contents), part])
     columns = [gettext("mean"), gettext("95 % interval"), *_counts()]
     texts = [gettext("data"), *map(factor_name, contents.compared)]
     return view("all_recipes", caption, texts, columns, [Group("", rows)])
@@ -301,16 +279,6 @@ def first_of(total: int, file: str) -> str:
     )
 
 
-def _listed_rates(contents: Contents) -> str:
-    if contents.rates == "tuned":
-        return ""
-    which = {
-        "untuned": N_("Optimizers at {rates}, not a ranking."),
-        "mixed": N_("Optimizers not marked tuned at {rates}, not a ranking."),
-    }
-    return say(which[contents.rates], rates=contents.suite.rates)
-
-
 def outcomes(contents: Contents) -> View:
     """Show how many cells of each level diverged, failed or are missing."""
     groups = []
@@ -322,7 +290,7 @@ def outcomes(contents: Contents) -> View:
             row = plain_row([r["level"]], [r[c] for c in ("cells", *STATUSES)])
             share = wording.with_unit(r["diverged_share"], "accuracy")
             rows.append(Row([*row.texts, share], [*row.values, sortable(r["diverged_share"])]))
-        groups.append(Group(factor_heading(str(factor), contents), rows))
+        groups.append(Group(rates.heading(str(factor), contents), rows))
     told = gettext("How the cells of each level ended; share diverged = diverged / (ok + diverged).")
     caption = together([told, _no_estimate()])
     columns = [gettext("cells"), *map(word, STATUSES), gettext("share diverged")]
@@ -468,7 +436,7 @@ def plain_row(texts: Iterable[Any], numbers: Iterable[Any]) -> Row:
 
 def sortable(value: Any) -> float | None:
     """Return what a number sorts by; None for a gap."""
-    return None if pd.isna(value) else float(value)
+    return None if pd.isna(value) else float(value) + 0.0  # of no sign, where it is 0
 
 
 def view(

@@ -89,12 +89,12 @@ def number(value: float, measure: str = "") -> str:
     """Show a value: shares in percent with two decimals, all else with four significant digits.
 
     Example:
-        >>> number(0.98123, "accuracy"), number(0.01234, "mse"), number(0.5, "mse")
-        ('98.12', '0.01234', '0.5000')
+        >>> number(0.98123, "accuracy"), number(0.01234, "mse"), number(-0.0, "mse")
+        ('98.12', '0.01234', '0.000')
     """
     if math.isnan(value):
         return NO_VALUE
-    return f"{100 * value:.2f}" if is_share(measure) else f"{value:#.4g}".removesuffix(".")
+    return f"{100 * value:z.2f}" if is_share(measure) else f"{value:z#.4g}".removesuffix(".")
 
 
 def with_unit(value: float, measure: str) -> str:
@@ -126,9 +126,7 @@ def signed(value: float, measure: str = "") -> str:
         ('+1.23', '-0.5000', '0.00')
     """
     shown = number(value, measure)
-    if not shown.strip("-0."):
-        return shown.lstrip("-")
-    return f"+{shown}" if value > 0 else shown
+    return f"+{shown}" if value > 0 and shown.strip("0.") else shown
 
 
 def signed_difference(value: float, measure: str) -> str:

@@ -171,5 +171,5 @@ def test_the_page_is_written_from_what_was_simulated(
 
     text = (tmp_path / "validity.md").read_text(encoding="utf-8")
     assert "40 simulations a setting, seed 0" in text
-    assert text.count("\n## ") == 6
+    assert text.count("\n## ") == 7
     assert "Setting(" in capsys.readouterr().err
