@@ -43,6 +43,7 @@ CHINESE = ROOT / "docs" / "readme.zh-CN.json"
 QUICK = ROOT / "docs" / "quick.json"
 SPEED = ROOT / "docs" / "speed.json"
 SCALE = ROOT / "docs" / "scale.json"
+REPORT = ROOT / "docs" / "report.json"
 RATES = ROOT / "docs" / "rates.json"
 TRACKING = ROOT / "docs" / "tracking.json"
 GPU = ROOT / "docs" / "gpu.json"
@@ -367,6 +368,14 @@ def _scale() -> str:
     return f"{found['conditions']}.\n\n{scale.table(rows)}\n\n{head}\n\n{scale.growth(rows)}"
 
 
+def _report() -> str:
+    from recipebench.benchmarks.speed import report
+
+    found = json.loads(REPORT.read_text(encoding="utf-8"))
+    rounds = len(found["rows"][0]["wall_seconds"])
+    return f"{found['conditions']}. Medians of {rounds} rounds.\n\n{report.table(found['rows'])}"
+
+
 def _rates() -> str:
     if not RATES.exists():
         return "Not measured yet: `python -m recipebench.benchmarks.speed.rates --json docs/rates.json`."
@@ -424,6 +433,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "closing": _closing,
     "speed": _speed,
     "scale": _scale,
+    "report": _report,
     "rates": _rates,
     "tracking": _tracking,
     "gpu": _gpu,

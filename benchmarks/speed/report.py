@@ -1,9 +1,9 @@
 """What a report costs: time and memory of `recipebench report` on made-up stores of several sizes.
 
 `python -m recipebench.benchmarks.speed.report --cells 1000 10000` fills a store for each size with cells of
-20 epochs whose numbers are drawn, not trained, writes its report in a process of its own, and prints the
-processor seconds and the peak memory of that process, and the size of the page. `--suite core` fills a
-store for a shipped suite instead.
+20 epochs whose numbers are drawn, not trained, and writes its report anew in every round, by a command of
+its own. In one more round the memory of that command's processes is watched (on Linux). `--suite core` fills
+a store for a shipped suite.
 """
 
 from __future__ import annotations
@@ -11,20 +11,25 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from recipebench.benchmarks import environment, records
 from recipebench.benchmarks.cells import Cell, expand
+from recipebench.benchmarks.environment import cpu_class
 from recipebench.benchmarks.store import Store
 from recipebench.benchmarks.suite import Suite, load_suite
+from recipebench.processes import usable_cores
 
 EPOCHS, SEEDS = 20, 5
 DATA = ("synthetic_regression", "digits", "mnist", "fashion_mnist")
@@ -107,26 +112,130 @@ def _history(cell: Cell, speed: float, draw: np.random.Generator) -> Iterator[di
         yield row
 
 
-def measured(suite: dict[str, Any] | str, folder: Path) -> dict[str, Any]:
-    """Fill a store and write its report in a process of its own; return what that process took."""
-    source = folder / "suite.yaml"
+class Filled(NamedTuple):
+    """A store that is filled, and how its report is written.
+
+    Args:
+        name: of the suite.
+        cells: in the store.
+        command: writes the report.
+        out: the folder of the report.
+    """
+
+    name: str
+    cells: int
+    command: list[str]
+    out: Path
+
+
+def filled(suite: dict[str, Any] | str, folder: Path) -> Filled:
+    """Fill a store below a folder with made-up results of a suite, a shipped one or one of `suite_of`."""
+    name = suite if isinstance(suite, str) else str(suite["name"])
+    here = folder / name
+    here.mkdir(parents=True, exist_ok=True)
+    source = here / "suite.yaml"
     if isinstance(suite, dict):
         source.write_text(json.dumps(suite), encoding="utf-8")  # JSON is YAML
-    name = str(source) if isinstance(suite, dict) else suite
-    cells = fill(folder / "runs", load_suite(name))
-    command = [sys.executable, "-m", "recipebench", "report", name, "--store", str(folder / "runs")]
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([*command, "--out", str(folder / "out")], check=True, capture_output=True)
-    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent = [(b - a) for a, b in ((before.ru_utime, after.ru_utime), (before.ru_stime, after.ru_stime))]
-    return {
-        "cells": cells,
-        "processor_seconds": sum(spent),
-        "wall_seconds": wall,
-        "peak_bytes": after.ru_maxrss * 1024,  # of the largest child so far: sizes must not fall
-        "page_bytes": (folder / "out" / "index.html").stat().st_size,
-        "figures": len(list((folder / "out" / "figures").iterdir())),
-    }
+    of = name if isinstance(suite, str) else str(source)
+    cells = fill(here / "runs", load_suite(of))
+    command = [sys.executable, "-m", "recipebench", "report", of, "--store", str(here / "runs")]
+    return Filled(name, cells, [*command, "--out", str(here / "out")], here / "out")
+
+
+def timed(store: Filled) -> tuple[float, float]:
+    """Write a report anew; return the seconds on the wall and those of all processors."""
+    shutil.rmtree(store.out, ignore_errors=True)
+    before, start = _children_seconds(), time.perf_counter()
+    subprocess.run(store.command, check=True, capture_output=True)
+    return time.perf_counter() - start, _children_seconds() - before
+
+
+def peak_bytes(store: Filled) -> int | None:
+    """Write a report anew; return the most memory that its processes held together; None but on Linux."""
+    if sys.platform != "linux":
+        return None
+    shutil.rmtree(store.out, ignore_errors=True)
+    most = 0
+    with subprocess.Popen(store.command, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            most = max(most, held(process.pid))
+            time.sleep(0.05)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, store.command)
+    return most
+
+
+def held(process: int) -> int:
+    """Return the bytes of a process and of all that it started, shared pages divided by their users (Linux).
+
+    References:
+        proc_pid_smaps(5), Pss.
+    """
+    home = Path("/proc", str(process))
+    try:
+        lines = (home / "smaps_rollup").read_text(encoding="ascii").splitlines()
+        children = [file.read_text(encoding="ascii").split() for file in home.glob("task/*/children")]
+    except (FileNotFoundError, ProcessLookupError):  # it has ended
+        return 0
+    own = sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return own + sum(held(int(child)) for found in children for child in found)
+
+
+def measured(stores: Sequence[Filled], rounds: int) -> list[dict[str, Any]]:
+    """Write all reports in turn in every round; return what each took."""
+    taken: dict[str, list[tuple[float, float]]] = {store.name: [] for store in stores}
+    for _ in range(rounds):
+        for store in stores:
+            taken[store.name].append(timed(store))
+    return [
+        {
+            "suite": store.name,
+            "cells": store.cells,
+            "wall_seconds": [wall for wall, _ in taken[store.name]],
+            "processor_seconds": [spent for _, spent in taken[store.name]],
+            "peak_bytes": peak_bytes(store),
+            "page_bytes": (store.out / "index.html").stat().st_size,
+            "figures": len(list((store.out / "figures").iterdir())),
+        }
+        for store in stores
+    ]
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return medians over the rounds, lowest and highest time, memory and sizes as a Markdown table."""
+    head = [
+        "suite",
+        "cells",
+        "wall, s",
+        "lowest to highest",
+        "processors, s",
+        "memory, MB",
+        "page, MB",
+        "figures",
+    ]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for row in rows:
+        walls, memory = row["wall_seconds"], row["peak_bytes"]
+        lines.append(
+            [
+                *(str(row["suite"]), f"{row['cells']:,}", f"{statistics.median(walls):.1f}"),
+                *(
+                    f"{min(walls):.1f} to {max(walls):.1f}",
+                    f"{statistics.median(row['processor_seconds']):.1f}",
+                ),
+                "not known" if memory is None else f"{memory / 1e6:.0f}",
+                *(f"{row['page_bytes'] / 1e6:.2f}", str(row["figures"])),
+            ]
+        )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def conditions() -> str:
+    """Return machine and versions in one line."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    return (
+        f"{cpu_class()}, {usable_cores()} cores, {sys.platform}, Python {python}, pandas {version('pandas')}"
+    )
 
 
 def main() -> None:
@@ -134,26 +243,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--cells", type=int, nargs="*", default=[], help=f"multiples of {STEP:,}")
     parser.add_argument("--suite", nargs="*", default=[], help="shipped suites")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of all sizes in turn")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     parser.add_argument("--keep", type=Path, help="keep stores and reports in this folder")
     options = parser.parse_args()
     sizes = options.cells or ([] if options.suite else [1_000, 10_000])
-    print("| suite | cells | processor s | wall s | peak MB | page MB | figures |\n|" + " --- |" * 7)
-    found = []
-    for suite in [*options.suite, *map(suite_of, sorted(sizes))]:
-        name = suite if isinstance(suite, str) else str(suite["name"])
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = (options.keep or Path(temporary)) / name
-            folder.mkdir(parents=True, exist_ok=True)
-            found.append({"suite": name, **measured(suite, folder)})
-        row = found[-1]
-        print(
-            f"| {name} | {row['cells']:,} | {row['processor_seconds']:.1f} | {row['wall_seconds']:.1f} "
-            f"| {row['peak_bytes'] / 1e6:.0f} | {row['page_bytes'] / 1e6:.2f} | {row['figures']} |",
-            flush=True,
-        )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or Path(temporary)
+        stores = [filled(suite, folder) for suite in [*options.suite, *map(suite_of, sizes)]]
+        rows = measured(stores, options.rounds)
+    print(f"{conditions()}\n\n{table(rows)}")
     if options.json:
-        options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps({"conditions": conditions(), "rows": rows}, indent=1) + "\n")
+
+
+def _children_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":
