@@ -2,7 +2,7 @@
 
 python docs/publish.py STORE ... : each cell once, from the first store that has it; of the machine's paths
 only the last part is kept. What docs/runs holds already stays, unless a store has it anew. The pages of
-suites that take long are written to docs/examples.
+suites that take long are written to docs/examples, by `python docs/publish.py` alone too.
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stores", nargs="*", type=Path)
     options = parser.parse_args()
-    print(f"{publish(options.stores, RUNS, shipped()):,} cells in {RUNS.name}")
+    if options.stores:
+        print(f"{publish(options.stores, RUNS, shipped()):,} cells in {RUNS.name}")
     write_pages(RUNS, EXAMPLES)
 
 

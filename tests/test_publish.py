@@ -47,6 +47,19 @@ def test_it_copies_every_cell_once_and_no_path(
     assert not [text for text in texts if str(tmp_path) in text or "somewhere" in text]
 
 
+def test_without_stores_only_the_pages_are_written(
+    publish: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[Path, Path]] = []
+    monkeypatch.setattr("sys.argv", ["publish.py"])
+    monkeypatch.setattr(publish, "publish", lambda *_: pytest.fail("cells were published"))
+    monkeypatch.setattr(publish, "write_pages", lambda *given: written.append(given))
+
+    publish.main()
+
+    assert written == [(publish.RUNS, publish.EXAMPLES)]
+
+
 def test_what_was_published_stays(publish: ModuleType, tmp_path: Path) -> None:
     recipebench.run(SUITE, store=tmp_path / "all", workers=1)
     publish.publish([tmp_path / "all"], tmp_path / "runs", [SUITE])
