@@ -117,7 +117,7 @@ def test_the_wheel_holds_one_package_and_no_tests(fresh: Fresh) -> None:
 
 def test_the_wheel_holds_all_modules_and_what_they_read(fresh: Fresh) -> None:
     names = {info.filename for info in _content(fresh)}
-    kinds = (".py", ".yaml", ".j2", ".css", ".js", ".typed", ".mo", ".otf", ".txt")
+    kinds = (".py", ".yaml", ".j2", ".css", ".js", ".typed", ".mo", ".otf", ".conf", ".txt")
     places = {ROOT / "recipebench": "recipebench"} | {ROOT / f: f"recipebench/{f}" for f in FOLDERS}
     expected = {
         f"{place}/{path.relative_to(folder).as_posix()}"
