@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recipebench.benchmarks.cells import Cell
-from recipebench.benchmarks.data_parallel import TIMEOUT, joined
+from recipebench.benchmarks.data_parallel import TIMEOUT, LostRankError, joined
 from recipebench.benchmarks.executor import GRACE, Message, WorkerProcess, training_request
 from recipebench.benchmarks.packs import Pack
 from recipebench.lightning_modules.shares import Share
@@ -21,8 +21,8 @@ BROKEN = ("gloo", "NCCL", "Connection", "Timed out", "Wait timeout", "Broken pip
 """What torch says where a sum over processes fails for want of one of them."""
 
 
-class LostRankError(RuntimeError):
-    """A process that trains with this one died or does not answer: what they trained is lost."""
+class RankError(RuntimeError):
+    """A process that trains with this one raised."""
 
 
 class Crew:
@@ -52,7 +52,7 @@ class Crew:
 
         Raises:
             LostRankError: one died, or has not said it after `seconds`.
-            RuntimeError: one raised.
+            RankError: one raised.
         """
         missing = set(range(1, len(self._workers) + 1))
         while missing:
@@ -70,7 +70,7 @@ class Crew:
 
         Raises:
             LostRankError: one died.
-            RuntimeError: one raised.
+            RankError: one raised.
         """
         while not self._messages.empty():
             _refuse(*self._messages.get())
@@ -89,7 +89,7 @@ class Crew:
 
 def _refuse(rank: int, message: Message) -> None:
     if message["kind"] == "error":
-        raise RuntimeError(f"rank {rank}: {message['reason']}")
+        raise RankError(f"rank {rank}: {message['reason']}")
     if message["kind"] in ("died", "unstarted"):
         raise LostRankError(f"rank {rank}: {message['reason']}")
 
@@ -110,6 +110,7 @@ def first_of(ranks: int, cells: Sequence[Cell], data_dir: Path | None) -> Iterat
 
     Raises:
         LostRankError: another process died or does not answer.
+        RankError: another process raised.
     """
     crew = _crew_of(ranks)
     request = training_request(Pack(tuple(cells)), data_dir)
@@ -131,6 +132,8 @@ def _explained(crew: Crew) -> Iterator[None]:
     """Say which process was lost where a sum over all of them failed."""
     try:
         yield
+    except (LostRankError, RankError):  # it is said already
+        raise
     except RuntimeError as error:
         if any(word in str(error) for word in BROKEN):
             crew.wait_for("done", GRACE)

@@ -23,6 +23,11 @@ from recipebench.lightning_modules.shares import Share
 TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others in a sum, until it gives the pack up."""
 
+
+class LostRankError(RuntimeError):
+    """A process that trains with this one died or does not answer: what they trained is lost."""
+
+
 BACKENDS = {"cpu": "gloo", "gpu": "nccl"}
 """What the processes of a device talk through."""
 
@@ -43,7 +48,7 @@ def joined(
         watch: called while others are missing; raises if they will not come.
 
     Raises:
-        RuntimeError: not all came within `TIMEOUT`.
+        LostRankError: not all came within `TIMEOUT`.
     """
     _stay_on_this_machine()
     store = distributed.FileStore(str(meeting), share.ranks)  # type: ignore[attr-defined]
@@ -70,7 +75,7 @@ def _meet(store: Any, share: Share, watch: Callable[[], None]) -> None:
         watch()
         if time.monotonic() > until:
             missing = ", ".join(str(rank) for rank, key in enumerate(here) if not store.check([key]))
-            raise RuntimeError(f"Timed out: rank {missing} of {share.ranks} has not come.")
+            raise LostRankError(f"rank {missing} has not come for {TIMEOUT.total_seconds():.0f} seconds")
         time.sleep(0.01)
 
 

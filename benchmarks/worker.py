@@ -81,7 +81,7 @@ def _sender() -> Send:
 def _serve(request: dict[str, Any], send: Send) -> None:
     from recipebench import plugins
     from recipebench.benchmarks.cells import Cell
-    from recipebench.benchmarks.crew import LostRankError
+    from recipebench.benchmarks.data_parallel import LostRankError
 
     try:
         for plugin in request.get("plugins", []):

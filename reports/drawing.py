@@ -33,8 +33,9 @@ class Drawing:
 
     Args:
         language: of what is drawn, of `language.LANGUAGES`.
-        names: what is shown beside the sentences of that language. Where they are in Latin script, the
-            figures are the same on every machine; else its fonts are used, so that their widths are right.
+        names: what is shown beside the sentences of that language. Where they need no fonts of the machine
+            (see `fonts`), figures are the same on every one with Linux; else its fonts are used, so that
+            their widths are right.
 
     Example:
         >>> with Drawing("en") as drawing:  # doctest: +SKIP

@@ -4,8 +4,8 @@
 is ever drawn with it; `docs/translate.py` renews it. The page brings the font along. A figure brings the
 glyphs that it shows: as a font and not as outlines, so that its text can be searched, selected and edited.
 
-A figure is laid out by the widths of its text. The renderer brings Liberation Sans for Latin text, whose
-widths are those of Arial; with it and the bundled font a figure is the same on every machine.
+A figure is laid out by the widths of its text. The renderer brings Liberation Sans, whose widths are those of
+Arial; with it and the bundled font a figure is the same on every machine with Linux.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ FAMILY = "Recipebench Han SC"
 RANGE = "U+2E80-9FFF, U+F900-FAFF, U+FE30-FE4F, U+FF00-FFEF"
 """Chinese characters and full-width punctuation: no other text looks into the font."""
 
-_LATIN = re.compile(r"[\x00-\u017f]*")
+_COVERED = re.compile(r"[\x00-\u017f\u0384-\u03ce\u0400-\u045f‐‑–—―‗‘’‚‛“”„†‡•…‰′″‹›€™−±×·≈≠≤≥→←∞√∑∂]*")
+"""Texts whose characters Liberation Sans has: in Latin, Greek and Cyrillic script, with common signs."""
 
 
 def machine_free(names: str) -> bool:
-    """Return whether names can be measured without the fonts of the machine: those in Latin script.
+    """Return whether names can be measured without the fonts of the machine.
 
     Sentences of the report need none of its fonts, in any language.
     """
-    return _LATIN.fullmatch(names) is not None
+    return _COVERED.fullmatch(names) is not None
 
 
 def leave_out_machine() -> None:

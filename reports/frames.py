@@ -42,6 +42,11 @@ Levels = Mapping[str, Mapping[str, Named]]
 """What the labels of columns stand for, by column (`levels_of`)."""
 
 
+def may_vary(suite: SuiteInfo) -> list[str]:
+    """Return the columns of records whose levels may differ: the factors, then model and settings."""
+    return [*suite.factors, *(name for name in _MAY_VARY if name not in suite.factors)]
+
+
 def cells(records: pd.DataFrame, suite: SuiteInfo) -> pd.DataFrame:
     """Return one row a cell, in declared order: its levels as ordered categories, and its score.
 
@@ -67,7 +72,7 @@ def cells(records: pd.DataFrame, suite: SuiteInfo) -> pd.DataFrame:
             there are more cells than were planned, or trials although the suite tunes nothing.
     """
     _check(records, suite)
-    factors = [*suite.factors, *(c for c in _MAY_VARY if c not in suite.factors and _varies(records, c))]
+    factors = [c for c in may_vary(suite) if c in suite.factors or _varies(records, c)]
     frame = pd.DataFrame({"cell_id": records["cell_id"].astype(object)})
     frame["data"] = labels(records, "data", tuple(suite.endpoints))
     for factor in factors:

@@ -1,4 +1,4 @@
-"""What a report says of optimizers whose learning rates were not tuned: nothing ranks them.
+"""How tables and charts name optimizers whose learning rates were not tuned: nothing ranks them.
 
 `frames.rates` tells which were: all are `tuned`, all `untuned`, or it is `mixed`.
 """

@@ -38,7 +38,7 @@ def in_effects(value: float) -> str:
         >>> in_effects(0.5)
         '0.50 smallest effects'
     """
-    return f"{value:.2f} {IN_EFFECTS}"
+    return f"{value:z.2f} {IN_EFFECTS}"
 
 
 def numbers(verdict: Verdict, show: Show) -> str:

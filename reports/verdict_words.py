@@ -173,12 +173,12 @@ def number(value: float) -> str:
     """Show a number of smallest effects.
 
     Example:
-        >>> number(3.14159), number(-0.04), number(123.4)
-        ('3.14', '-0.04', '123')
+        >>> number(3.14159), number(-0.001), number(123.4)
+        ('3.14', '0.00', '123')
     """
     if math.isnan(value):
         return wording.NO_VALUE
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2f}"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:z.2f}"
 
 
 def places(judged: Judged) -> str:

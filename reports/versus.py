@@ -333,7 +333,7 @@ def _effects(found: Comparison) -> list[str]:
         )
     if found.pairing == found.pairing:
         said.append(
-            f"Correlation of the two over seeds {found.pairing:.2f}: pairing multiplies the variance of the "
+            f"Correlation of the two over seeds {found.pairing:z.2f}: pairing multiplies the variance of the "
             f"difference by about {1 - found.pairing:.2f}."
         )
     return [*said, *_ratio(found)]

@@ -17,6 +17,7 @@ from recipebench.reports import (
     export,
     fairness,
     figures,
+    frames,
     page,
     registered,
     speed_views,
@@ -78,7 +79,7 @@ def _write(
     if suite.tuning is not None and "role" in records:
         is_trial = records["role"] == "trial"
         fairness.check_fair(records[is_trial], records[~is_trial], suite.tuning)
-    with Drawing(language, _names(suite)) as drawing:
+    with Drawing(language, shown_names(records, suite)) as drawing:
         found = contents(records, history, suite, environments, load(speed) if speed else None)
         files = dict(_files(found, *_ordered(records, history, found), drawing))
     written = {}
@@ -90,9 +91,11 @@ def _write(
     return out / "index.html"
 
 
-def _names(suite: SuiteInfo) -> str:
-    """Return what figures show beside the sentences of the report."""
-    return str([*suite.endpoints, suite.factors, *(claim.name for claim in suite.claims)])
+def shown_names(records: pd.DataFrame, suite: SuiteInfo) -> str:
+    """Return what figures show beside the sentences of the report: levels, data sets and claims."""
+    columns = [name for name in records if str(name).partition(".")[0] in ("data", *frames.may_vary(suite))]
+    texts = {text for name in columns for text in records[name].unique() if isinstance(text, str)}
+    return "\n".join([*texts, *(claim.name for claim in suite.claims)])
 
 
 def refresh(

@@ -144,17 +144,17 @@ def filled(suite: dict[str, Any] | str, folder: Path) -> Filled:
 
 def timed(store: Filled) -> tuple[float, float]:
     """Write a report anew; return the seconds on the wall and those of all processors."""
-    shutil.rmtree(store.out, ignore_errors=True)
+    _remove(store.out)
     before, start = _children_seconds(), time.perf_counter()
     subprocess.run(store.command, check=True, capture_output=True)
     return time.perf_counter() - start, _children_seconds() - before
 
 
 def peak_bytes(store: Filled) -> int | None:
-    """Write a report anew; return the most memory that its processes held together; None but on Linux."""
+    """Write a report anew; return the most memory that its processes held together; None where unknown."""
     if sys.platform != "linux":
         return None
-    shutil.rmtree(store.out, ignore_errors=True)
+    _remove(store.out)
     most = 0
     with subprocess.Popen(store.command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
@@ -162,7 +162,7 @@ def peak_bytes(store: Filled) -> int | None:
             time.sleep(0.05)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, store.command)
-    return most
+    return most or None  # where the kernel tells no Pss
 
 
 def held(process: int) -> int:
@@ -183,21 +183,18 @@ def held(process: int) -> int:
 
 def measured(stores: Sequence[Filled], rounds: int) -> list[dict[str, Any]]:
     """Write all reports in turn in every round; return what each took."""
-    taken: dict[str, list[tuple[float, float]]] = {store.name: [] for store in stores}
-    for _ in range(rounds):
-        for store in stores:
-            taken[store.name].append(timed(store))
+    taken = list(zip(*([timed(store) for store in stores] for _ in range(rounds)), strict=True))
     return [
         {
             "suite": store.name,
             "cells": store.cells,
-            "wall_seconds": [wall for wall, _ in taken[store.name]],
-            "processor_seconds": [spent for _, spent in taken[store.name]],
+            "wall_seconds": [wall for wall, _ in each],
+            "processor_seconds": [spent for _, spent in each],
             "peak_bytes": peak_bytes(store),
             "page_bytes": (store.out / "index.html").stat().st_size,
             "figures": len(list((store.out / "figures").iterdir())),
         }
-        for store in stores
+        for store, each in zip(stores, taken, strict=True)
     ]
 
 
@@ -247,6 +244,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there too")
     parser.add_argument("--keep", type=Path, help="keep stores and reports in this folder")
     options = parser.parse_args()
+    if options.rounds < 1:
+        parser.error(f"--rounds: expected at least 1, got {options.rounds}")
     sizes = options.cells or ([] if options.suite else [1_000, 10_000])
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
@@ -255,6 +254,11 @@ def main() -> None:
     print(f"{conditions()}\n\n{table(rows)}")
     if options.json:
         options.json.write_text(json.dumps({"conditions": conditions(), "rows": rows}, indent=1) + "\n")
+
+
+def _remove(out: Path) -> None:
+    if out.exists():  # an old report would be kept
+        shutil.rmtree(out)
 
 
 def _children_seconds() -> float:

@@ -16,7 +16,8 @@ import pytest
 import recipebench as rb
 from recipebench.benchmarks import crew, data_parallel, devices, executor, recorder
 from recipebench.benchmarks.cells import Cell, expand
-from recipebench.benchmarks.crew import LostRankError
+from recipebench.benchmarks.crew import RankError
+from recipebench.benchmarks.data_parallel import LostRankError
 from recipebench.benchmarks.devices import unavailable, why_not
 from recipebench.benchmarks.executor import Event, LocalExecutor
 from recipebench.benchmarks.packs import Pack
@@ -52,12 +53,13 @@ worker.main()
 NOT_JOINING = """
 import os
 from recipebench.benchmarks import crew, worker
+came = crew.joined
 def joined(*given):
     {body}
 crew.joined = joined
 worker.main()
 """
-"""A process beside the first that says that it is joining and does not."""
+"""A process beside the first that says that it is joining and does something else."""
 
 
 def cells(epochs: int = 2, device: str = "cpu:2", seeds: int = 2) -> tuple[Cell, ...]:
@@ -116,7 +118,7 @@ def test_whichever_process_is_killed_the_pack_is_tried_again_and_nobody_stays_be
     ("body", "error", "reason"),
     [
         ("os.kill(os.getpid(), 19)", LostRankError, "rank 1 has not answered for 1 seconds"),
-        ("raise ValueError('only here')", RuntimeError, "rank 1: ValueError: only here"),
+        ("raise ValueError('only here')", RankError, "rank 1: ValueError: only here"),
     ],
     ids=["hangs", "raises"],
 )
@@ -144,7 +146,7 @@ def test_a_process_that_hangs_or_raises_holds_up_nobody(
 @pytest.mark.parametrize(
     ("body", "error", "reason"),
     [
-        ("raise ValueError('no way')", RuntimeError, "rank 1: ValueError: no way"),
+        ("raise ConnectionError('no way')", RankError, "rank 1: ConnectionError: no way"),
         ("os.kill(os.getpid(), 9)", LostRankError, "rank 1: worker killed by signal 9"),
     ],
     ids=["raises", "dies"],
@@ -165,6 +167,25 @@ def test_a_process_that_does_not_come_to_the_meeting_is_told_at_once(
         train(cells(seeds=1), None)
 
     assert waited == []
+
+
+def test_a_process_that_hangs_before_the_meeting_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, children: Children
+) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(
+        NOT_JOINING.format(
+            body="os.kill(os.getpid(), 19) if given[1].rank == 2 else None; return came(*given)"
+        )
+    )
+    crew.dismiss()
+    monkeypatch.setattr(executor, "COMMAND", (sys.executable, "-P", str(script)))
+    monkeypatch.setattr(data_parallel, "TIMEOUT", timedelta(seconds=1))
+
+    with pytest.raises(LostRankError, match="rank 2 has not come for 1 seconds"):
+        train(cells(seeds=1, device="cpu:3"), None)
+
+    assert wait_until(lambda: not children(os.getpid()))
 
 
 def test_packs_of_several_processes_take_the_places_of_as_many_workers(

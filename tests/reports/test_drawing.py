@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,8 +15,16 @@ import pytest
 from fontTools.fontBuilder import FontBuilder  # type: ignore[import-untyped]
 from fontTools.pens.ttGlyphPen import TTGlyphPen  # type: ignore[import-untyped]
 
-from recipebench.reports import charts, drawing
+from recipebench.benchmarks.agenda import agenda
+from recipebench.benchmarks.reporting import describe
+from recipebench.benchmarks.results import records_of
+from recipebench.benchmarks.store import Store
+from recipebench.benchmarks.suite import load_suite, shipped
+from recipebench.levels import Choice
+from recipebench.reports import charts, drawing, fonts
 from recipebench.reports.drawing import Drawing
+from recipebench.reports.suite_info import RegisteredClaim
+from recipebench.reports.writer import shown_names
 
 
 def _bar(level: str) -> dict[str, Any]:
@@ -42,24 +51,24 @@ def test_the_processes_draw_what_this_one_draws() -> None:
 def test_latin_names_make_the_same_figure_whatever_fonts_a_machine_has(
     language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def width(names: str) -> int:
+    def height(names: str) -> int:
         with Drawing(language, names) as drawn:
             drawn.draw("bar.svg", _bar("relu" * 9))
             (told,) = drawn.finish().values()
         return int(ElementTree.fromstring(told).attrib["height"])
 
-    here = width("relu, maxout")
+    here = height("relu, maxout")
     _write_arial(tmp_path / "arial.ttf", advance=2000)
-    fonts = '<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd">'
-    (tmp_path / "fonts.conf").write_text(f"{fonts}<fontconfig><dir>{tmp_path}</dir></fontconfig>", "utf-8")
+    head = '<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd">'
+    (tmp_path / "fonts.conf").write_text(f"{head}<fontconfig><dir>{tmp_path}</dir></fontconfig>", "utf-8")
     monkeypatch.setenv("FONTCONFIG_FILE", str(tmp_path / "fonts.conf"))
 
-    assert width("relu, maxout") == here
-    assert width("relu, 层") > here
+    assert height("relu, maxout") == here
+    assert height("relu, 层") > here
 
 
 def _write_arial(path: Path, advance: int) -> None:
-    """Write a font called Arial whose Latin letters have no outline and are all as wide."""
+    """Write a font called Arial whose Latin letters have no outline and one width."""
     letters = {ord(letter): letter for letter in "abcdefghijklmnopqrstuvwxyz"}
     names = [".notdef", *letters.values()]
     builder = FontBuilder(1000, isTTF=True)
@@ -107,3 +116,30 @@ def test_it_imports_neither_torch_nor_pandas_nor_scipy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert not {"torch", "pandas", "scipy"} & set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_figures_of_shipped_suites_need_no_font_of_the_machine(name: str, tmp_path: Path) -> None:
+    suite, store = load_suite(name), Store(tmp_path)
+    plan = agenda(suite, store)
+
+    names = shown_names(records_of(suite, store, plan), describe(suite, plan, ""))
+
+    assert set(suite.levels()["data"][0].name) <= set(names)
+    assert fonts.machine_free(names)
+
+
+def test_names_of_levels_data_sets_and_claims_tell_which_fonts_are_needed(card: Any) -> None:
+    records, _, suite, _ = card
+    sides: dict[str, Any] = {
+        "first": (Choice("relu", {}),),
+        "second": (Choice("tanh", {}),),
+        "data": (Choice("mnist", {}),),
+    }
+    claimed = replace(suite, claims=(RegisteredClaim(name="层 > relu", axis="activation", **sides),))
+    varied = records.assign(**{"data.source": "数据"})
+
+    found = [fonts.machine_free(shown_names(r, s)) for r, s in ((records, suite), (varied, suite))]
+
+    assert found == [True, False]
+    assert not fonts.machine_free(shown_names(records, claimed))

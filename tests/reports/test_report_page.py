@@ -16,6 +16,7 @@ import altair
 import numpy as np
 import pandas as pd
 import pytest
+import vl_convert
 from vega_lite_schema import valid
 
 from recipebench.errors import RequestError
@@ -190,6 +191,7 @@ def test_every_chart_of_a_report_is_valid_vega_lite(which: str, request: pytest.
     assert len(definitions) > 20
     for spec in definitions:
         assert valid(spec)["$schema"] == altair.SCHEMA_URL
+    assert vl_convert.get_vegalite_versions()[-1] in altair.SCHEMA_URL  # what draws knows that version
 
 
 def test_what_is_no_vega_lite_is_refused() -> None:
