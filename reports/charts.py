@@ -47,6 +47,7 @@ _FILE_FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
 """Of the widths that figures are laid out by; see `fonts`."""
 
 _MOST_EPOCHS, _MOST_POINTS = 60, 9_000
+_FEW_TICKS = 6
 
 
 class Drawn(NamedTuple):
@@ -154,7 +155,7 @@ def titled(data: str, what: str) -> str:
 
 
 def curve_panel(
-    order: Sequence[str], measure: str, frame: Frame, drawn: Collection[str] | None = None
+    order: Sequence[str], measure: str, frame: Frame, last: int, drawn: Collection[str] | None = None
 ) -> Spec:
     """Draw the learning curves of one data set and split: a line and a band for each level.
 
@@ -162,11 +163,12 @@ def curve_panel(
         order: all levels in declared order, which fixes colors and dashes.
         measure: `accuracy`, `loss`, `mse` …
         frame: lowest and highest value shown; bands are cut there.
+        last: the last epoch; where it is the first, points stand for lines.
         drawn: the levels that have a curve; all by default.
     """
     looks = by_level(order, drawn)
     hue = looks["color"]
-    x = field("epoch", title=gettext("epoch"), axis={"tickMinStep": 1, "grid": False, "format": "d"})
+    x = field("epoch", title=gettext("epoch"), axis={"grid": False, **whole_ticks(1, last)})
     ticks = {"values": log_ticks(frame)} if frame.log else {"tickCount": 5}
     upward: Spec = {
         "title": wording.measure_name(measure),
@@ -184,7 +186,8 @@ def curve_panel(
     band = mark("area", ends, clip=True)
     line = mark("line", {"x": x, "y": y, **looks}, strokeWidth=2, clip=True)
     told = {"x": x, "y": y, "color": hue, "tooltip": shown(_TIPS)}
-    return layered(band, line, mark("point", told, opacity=0, size=160, filled=True, clip=True))
+    seen: Spec = {"opacity": 1, "size": 50} if last <= 1 else {"opacity": 0, "size": 160}
+    return layered(band, line, mark("point", told, filled=True, clip=True, **seen))
 
 
 _TIPS = {
@@ -411,8 +414,15 @@ def file_config(ink: str = "#1c2126") -> Spec:
 
 
 def for_file(spec: Spec) -> Spec:
-    """Return a definition with the look of charts that are saved as files; see `drawing`."""
-    return {**spec, "config": file_config()}
+    """Return a definition with the look of charts that are saved as files, where no label is shortened."""
+    whole: Spec = _unshortened(spec)
+    return {**whole, "config": _unshortened(file_config())}
+
+
+def _unshortened(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: 0 if key == "labelLimit" else _unshortened(inner) for key, inner in value.items()}
+    return [_unshortened(inner) for inner in value] if isinstance(value, list) else value
 
 
 def sized(spec: Spec, title: str) -> Spec:
@@ -428,6 +438,12 @@ def color(position: int) -> str:
 def dash(position: int) -> tuple[int, ...]:
     """Return the dashes of the level at a position: plain for the first six, then one pattern a round."""
     return DASHES[position // len(COLORS) % len(DASHES)]
+
+
+def whole_ticks(first: int, last: int) -> Spec:
+    """Return the ticks of an axis of whole numbers; those of a short one are named, as Vega halves them."""
+    few = list(range(first, last + 1)) if last - first < _FEW_TICKS else None
+    return {"format": "d", **({"values": few} if few else {"tickMinStep": 1})}
 
 
 def log_ticks(frame: Frame) -> list[float]:

@@ -64,6 +64,7 @@ class Verdict:
         claim: that is judged.
         word: `supported`, `refuted` or `inconclusive`.
         reasons: why it is inconclusive, in sentences; empty for the other two.
+        blocked: whether gaps, diverged cells or a flip of the sign make it so: more seeds alone do not help.
         mean: mean difference.
         low: lower end of the adjusted interval.
         high: upper end of the adjusted interval.
@@ -83,6 +84,7 @@ class Verdict:
     claim: Claim
     word: str
     reasons: tuple[str, ...]
+    blocked: bool
     mean: float
     low: float
     high: float
@@ -161,12 +163,14 @@ def _verdict(
     reasons = _reasons(claim, adjusted, bound, level, code)
     low, high = inference.interval(adjusted, level)
     found = 0 if reasons else code
+    blocked = bool(_gaps(claim)) or (code != 0 and bool(reasons) and not _seeds_lack(claim, adjusted))
     if found == 0 and not reasons:
         reasons = (gettext(_NOT_ON_ONE_SIDE[claim.kind]),)
     return Verdict(
         claim=claim,
         word=WORDS[found],
         reasons=reasons,
+        blocked=blocked,
         mean=float(raw.mean),
         low=float(low),
         high=float(high),
@@ -226,6 +230,10 @@ def _reasons(claim: Claim, estimate: Estimate, bound: float, level: float, code:
     if code != 0 and not any(found):
         found += [_diverged(claim, bound, level, code), _flip(claim, code)]
     return tuple(filter(None, found))
+
+
+def _seeds_lack(claim: Claim, estimate: Estimate) -> bool:
+    return bool(_few_data_sets(claim) or _no_error(claim, estimate))
 
 
 def _gaps(claim: Claim) -> str:

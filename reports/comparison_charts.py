@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from recipebench.reports import wording
-from recipebench.reports.charts import COLORS, by_level, grid, rounded, shown
+from recipebench.reports.charts import COLORS, by_level, grid, rounded, shown, whole_ticks
 from recipebench.reports.comparisons import Profile, Ranking
 from recipebench.reports.language import N_, gettext, say
 from recipebench.reports.statistics import profiles
@@ -102,7 +102,7 @@ def critical_difference(levels: int) -> Spec:
         Demšar, JMLR 7 (2006), figure 1, with every level on a line of its own.
     """
     scale = {"domain": [1, levels], "nice": False, "padding": 12}
-    axis = {"orient": "top", "tickMinStep": 1, "format": "d", "grid": True}
+    axis = {"orient": "top", "grid": True, **whole_ticks(1, levels)}
     x = field("rank", scale=scale, axis=axis, title=gettext("mean rank, 1 is best"))
     y = field("place", axis=None, scale={"reverse": True, "zero": False, "padding": 14})
     at = {"x": x, "y": y}

@@ -94,20 +94,29 @@ def _curves(contents: Contents) -> Part:
         for choice, split, spec in _curve_choices(contents, label, epochs):
             slots.setdefault(f"curves-{position}-{split}", {})[choice] = spec
         for place, factor in enumerate(contents.compared):
-            both = {split: slots[f"curves-{position}-{split}"][f"{place}-0"] for split in CURVE_SPLITS}
+            drawn = {split: slots[f"curves-{position}-{split}"][f"{place}-0"] for split in CURVE_SPLITS}
+            both = {split: spec for split, spec in drawn.items() if not isinstance(spec, str)}
             title = titled(label, rates.heading(factor, contents))
-            files[f"curves-{wording.slug(label)}-{wording.slug(factor)}.svg"] = _curve_figure(both, title)
+            if both:
+                files[f"curves-{wording.slug(label)}-{wording.slug(factor)}.svg"] = _curve_figure(both, title)
     return Part(slots, files)
 
 
-def _curve_choices(contents: Contents, label: str, epochs: list[int]) -> Iterator[tuple[str, str, Spec]]:
-    """The curves of every factor, measure and split; both splits have one frame."""
+def _curve_choices(
+    contents: Contents, label: str, epochs: list[int]
+) -> Iterator[tuple[str, str, Spec | str]]:
+    """The curves of every factor, measure and split, or why there are none; both splits have one frame."""
     for place, factor in enumerate(contents.compared):
         for rank, measure in enumerate(measures(label, contents.suite)):
             panels = _panels(contents, label, factor, measure)
             both = pd.concat(panels.values())
+            if both.empty:
+                told = gettext("No run ended ok here, so there is no curve.")
+                yield from ((f"{place}-{rank}", split, told) for split in panels)
+                continue
             frame, there = charts.frame_of(both, measure), set(both["level"].astype(str))
-            chart = charts.curve_panel(contents.levels(factor), measure, frame, there)
+            last = int(both["epoch"].max())
+            chart = charts.curve_panel(contents.levels(factor), measure, frame, last, there)
             blank = charts.told_apart(definition(chart, [], width="container", height=_CURVE_HEIGHT))
             for split, rows in panels.items():
                 values = charts.curve_rows(rows[rows["epoch"].isin(epochs)], measure, frame)
@@ -151,13 +160,11 @@ def _forest(contents: Contents, label: str) -> Spec:
     return definition(chart, charts.forest_rows(here, frame), title=label)
 
 
-def _curve_figure(both: dict[str, Spec | str], title: str) -> Spec:
+def _curve_figure(both: dict[str, Spec], title: str) -> Spec:
     """Both splits beside each other under one legend."""
     panels: list[Spec] = []
     rows, params = {}, []
     for split, spec in both.items():
-        if isinstance(spec, str):
-            continue
         panels.append(
             spec
             | {

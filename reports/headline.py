@@ -79,8 +79,9 @@ def sentences(
         mine = ordered[ordered["data"] == label]
         recipe = compared(cells[cells["data"] == label])
         told = what_won(mine, recipe, suite, plain) if len(mine) else [_nothing_chosen(label)]
+        told += left_out(recipes[recipes["data"] == label])
         most = mattered_most(shares[shares["data"] == label], rates(cells, suite))
-        if not most and label in widest:
+        if not most and label in widest and widest[label]["spread"] > 0:
             most = widest_factor(widest[label], suite, plain)
         won[label] = [*told, most] if most else told
     return Headline(opening, won, verdict_words.in_brief(verdicts))
@@ -99,9 +100,25 @@ def what_won(
     """
     first = ranked.iloc[0]
     told = [best_recipe(first, recipe, suite, plain)]
+    if first["diverged"]:
+        runs = wording.count_of(int(first["diverged"]), "run")
+        told.append(say("{runs} of it diverged and count at chance level.", runs=runs))
+    alike = int((ranked["validation"] == first["validation"]).sum())
+    if alike > 1:
+        recipes = wording.count_of(alike, "recipe")
+        told.append(say("{recipes} have its validation score; it is the first as declared.", recipes=recipes))
     if len(ranked) > 1:
         told.append(_runner_up(ranked.iloc[1], recipe, suite))
     return told
+
+
+def left_out(recipes: pd.DataFrame) -> list[str]:
+    """Say how many recipes of a data set could not be chosen because they have fewer seeds; or nothing."""
+    fewer = int((recipes["n"] < recipes["n"].max()).sum())
+    if not fewer:
+        return []
+    told = wording.count_of(fewer, "recipe")
+    return [say("{recipes} with fewer seeds could not be chosen.", recipes=told)]
 
 
 def lead(row: pd.Series[Any], suite: SuiteInfo) -> tuple[float, float, float]:

@@ -354,7 +354,7 @@ def _gaps(contents: Contents) -> str:
 
 
 def _unbalanced(contents: Contents) -> list[str]:
-    found = tables.unbalanced(contents.means)
+    found = tables.unbalanced(contents.cells)
     return [
         say("{factor} on {data}", factor=wording.factor_name(r["factor"]), data=r["data"])
         for _, r in found.iterrows()

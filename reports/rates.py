@@ -84,7 +84,10 @@ _NO_BEST = {
 }
 _RECIPES = {
     "untuned": N_("Recipes at these {rates}: not a ranking of optimizers."),
-    "mixed": N_("Optimizers not marked tuned are at {rates}: not a ranking of optimizers."),
+    "mixed": N_(
+        "Optimizers not marked tuned are at {rates}: not a ranking of optimizers. Where one is tuned, its "
+        "untuned form is no candidate."
+    ),
 }
 _LISTS = {
     "untuned": N_("Optimizers at {rates}, not a ranking."),

@@ -250,11 +250,17 @@ def spreads(factor_means: pd.DataFrame) -> pd.DataFrame:
     return found.loc[order.index].reset_index(drop=True)
 
 
-def unbalanced(factor_means: pd.DataFrame) -> pd.DataFrame:
-    """The factors whose levels met different numbers of partners: `data, factor`."""
-    grouped = factor_means.groupby(["data", "factor"], observed=True, sort=False)
-    found = grouped["partners"].nunique().reset_index()
-    return found.loc[found["partners"] > 1, ["data", "factor"]].reset_index(drop=True)
+def unbalanced(cells: pd.DataFrame) -> pd.DataFrame:
+    """The factors of which not every level met the same combinations of the others: `data, factor`."""
+    names, rows = factors(cells), []
+    for factor in names:
+        if others := [name for name in names if name != factor]:
+            partner = cells.groupby(others, observed=True, sort=False).ngroup()
+            met = cells[["data", factor]].assign(partner=partner).drop_duplicates()
+            for label, here in met.groupby("data", observed=True, sort=True):
+                if len(here) < here[factor].nunique() * here["partner"].nunique():
+                    rows.append((label, factor))
+    return pd.DataFrame(rows, columns=["data", "factor"])
 
 
 def _means(cells: pd.DataFrame, factor: str) -> pd.DataFrame:

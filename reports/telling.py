@@ -67,7 +67,9 @@ def reasons(verdict: Verdict, show: Show) -> str:
     found = [*verdict.reasons]
     if math.isfinite(verdict.detectable):
         found.append(f"Minimum detectable effect: {show(verdict.detectable)}.")
-    if math.isfinite(verdict.to_settle):
+    if verdict.blocked:
+        found.append("More seeds alone would not settle it.")
+    elif math.isfinite(verdict.to_settle):
         found.append(
             f"As to spread, about {wording.count(verdict.to_settle)} seeds a data set would settle it."
         )

@@ -33,20 +33,22 @@ def either(test: str, then: Any, otherwise: Any) -> Spec:
     return {"condition": {"test": test, "value": then}, "value": otherwise}
 
 
-def mark(kind: str, encoding: Spec, *, where: Sequence[str] = (), data: str = "", **look: Any) -> Spec:
+def mark(
+    kind: str, encoding: Spec, *, where: Sequence[str] = (), values: Sequence[Spec] = (), **look: Any
+) -> Spec:
     """Return a layer: marks of one kind, one for each row.
 
     Args:
         kind: `line`, `point`, `rule`, `rect`, `text`, `area` or `bar`.
         encoding: channels by name.
         where: Vega expressions; rows of which one does not hold are left out.
-        data: the name of its values; those of the whole chart if it is left out.
+        values: rows of its own; those of the whole chart if it is left out.
         look: properties of the mark.
 
     References:
         https://vega.github.io/vega-lite/docs/mark.html
     """
-    found: Spec = {"data": {"name": data}} if data else {}
+    found: Spec = {"data": {"values": list(values)}} if values else {}
     if where:
         found["transform"] = [{"filter": test} for test in where]
     return found | {"mark": {"type": kind, **look}, "encoding": encoding}

@@ -12,7 +12,7 @@ from recipebench.reports.charts import COLORS, rounded, shown
 from recipebench.reports.claims import INCONCLUSIVE, REFUTED, SUPPORTED
 from recipebench.reports.language import N_, gettext
 from recipebench.reports.registered import Judged
-from recipebench.reports.vega_lite import ROWS, Spec, definition, field, layered, mark
+from recipebench.reports.vega_lite import Spec, definition, field, layered, mark
 
 PLACE = "verdicts"
 """The slot of the figure on the page."""
@@ -25,7 +25,6 @@ CAPTION = N_(
 
 WORDS = (SUPPORTED, REFUTED, INCONCLUSIVE)
 WORD_COLORS = (COLORS[0], COLORS[1], "#808080")
-_NOTHING, _SMALLEST = "nothing", "smallest"
 _SHAPES = ("circle", "cross", "diamond")
 _ROW_HEIGHT, _REACH = 30, 1.6
 _HOLLOW: Spec = {"filled": False, "fill": "transparent", "strokeWidth": 2.5}
@@ -56,20 +55,15 @@ def forest(verdicts: Sequence[Judged]) -> Spec:
     y = field("label", "nominal", sort=order, title=None, axis={"ticks": False, "labelLimit": 300})
     hue = field("word", "nominal", scale={"domain": known, "range": list(WORD_COLORS)}, sort=None)
     shape = field("word", "nominal", scale={"domain": known, "range": list(_SHAPES)})
+    at = {"x": field("at", **along)}
+    thin: Spec = {"strokeWidth": 1, "opacity": 0.7}
     lines = [
-        mark(
-            "rule",
-            {"x": field("at", **along)},
-            data=name,
-            strokeWidth=1,
-            opacity=0.7,
-            strokeDash=dashes,
-        )
-        for name, dashes in ((_NOTHING, [1, 0]), (_SMALLEST, [4, 3]))
+        mark("rule", at, values=[{"at": 0}], **thin),
+        mark("rule", at, values=[{"at": -1}, {"at": 1}], strokeDash=[4, 3], **thin),
     ]
     ends = {"x": field("low", **along), "x2": {"field": "high"}, "y": y, "color": hue}
     mean = {"x": field("mean", **along), "y": y, "color": hue, "shape": shape, "tooltip": shown(_TIPS)}
-    found = definition(
+    return definition(
         layered(
             *lines,
             mark("rule", ends, strokeWidth=2, opacity=0.6),
@@ -79,8 +73,6 @@ def forest(verdicts: Sequence[Judged]) -> Spec:
         width="container",
         height=_ROW_HEIGHT * len(rows),
     )
-    drawn_at = {_NOTHING: [{"at": 0}], _SMALLEST: [{"at": -1}, {"at": 1}]}
-    return found | {"datasets": {ROWS: rows, **drawn_at}}
 
 
 def forest_rows(verdicts: Sequence[Judged]) -> list[dict[str, Any]]:

@@ -109,6 +109,8 @@ def unsettled(judged: Judged) -> str:
         detectable=detectable(judged),
     )
     seeds = judged.verdict.to_settle
+    if judged.verdict.blocked:
+        return say("{found}; more seeds alone would not settle it.", found=found)
     if math.isnan(seeds):
         unknown = (
             N_("{found}; how many data sets would settle it is not known."),
@@ -178,6 +180,8 @@ def number(value: float) -> str:
     """
     if math.isnan(value):
         return wording.NO_VALUE
+    if abs(value) >= 1e6:
+        return f"{value:.3g}"
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:z.2f}"
 
 

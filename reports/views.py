@@ -12,7 +12,7 @@ import pandas as pd
 from recipebench.reports import charts, rates, wording
 from recipebench.reports.contents import Contents
 from recipebench.reports.frames import ABSENT, STATUSES, data_name, endpoint
-from recipebench.reports.headline import lead
+from recipebench.reports.headline import lead, left_out
 from recipebench.reports.language import comma, gettext, say, together
 from recipebench.reports.suite_info import Endpoint
 from recipebench.reports.wording import NO_VALUE, count, factor_name, interval, number, word
@@ -144,8 +144,7 @@ def best(contents: Contents, label: str) -> View:
     goal = endpoint(label, contents.suite)
     here = contents.best[contents.best["data"] == label]
     frame = charts.forest_frame(here)
-    left_out = contents.recipes[contents.recipes["data"] == label]
-    fewer = int((left_out["n"] < left_out["n"].max()).sum())
+    left = left_out(contents.recipes[contents.recipes["data"] == label])
     told = say(
         "{data}: the {recipes} with the best {criterion}; reported is the {endpoint}, {better}: mean and "
         "{interval}, n seeds.",
@@ -156,8 +155,7 @@ def best(contents: Contents, label: str) -> View:
         better=wording.better(goal),
         interval=mean_interval(),
     )
-    left = say("{recipes} with fewer seeds left out.", recipes=wording.count_of(fewer, "recipe"))
-    caption = together([told, _lead(), rates.of_recipes(contents), _chosen_on(here), left if fewer else ""])
+    caption = together([told, _lead(), rates.of_recipes(contents), _chosen_on(here), *left])
     rows = [_choice_row(contents, r, ["place", *contents.compared], frame) for _, r in here.iterrows()]
     texts = ["#", *map(factor_name, contents.compared)]
     return _choice_view(f"best-{wording.slug(label)}", caption, texts, goal, frame, [Group("", rows)])
@@ -182,7 +180,8 @@ def within(contents: Contents, label: str) -> View:
         better=wording.better(goal),
         interval=mean_interval(),
     )
-    caption = together([told, _lead(), rates.of_recipes(contents), _chosen_on(here)])
+    left = left_out(contents.recipes[contents.recipes["data"] == label])
+    caption = together([told, _lead(), rates.of_recipes(contents), _chosen_on(here), *left])
     name, texts = f"within-{wording.slug(label)}", [gettext("level"), gettext("best with")]
     return _choice_view(name, caption, texts, goal, frame, groups)
 

@@ -91,6 +91,22 @@ def test_a_verdict_that_hangs_on_divergence_is_none() -> None:
     assert "refuted" in verdict(NEAR_2, more=lost).reasons[0]
 
 
+def test_where_more_seeds_would_not_help_it_is_said() -> None:
+    lost = {"diverged": 3, "without_diverged": np.atleast_2d(NEAR_0)}
+    few = np.random.default_rng(0).normal(5.0, 0.1, size=(5, 3))
+    flips = [np.add(NEAR_2, 3), np.subtract(NEAR_2, 3)]
+
+    gaps, diverged, flipped = (
+        verdict(NEAR_2, more={"gaps": 2, "pairs": 10}),
+        verdict(NEAR_2, more=lost),
+        verdict(flips, 0.5),
+    )
+    open_still = (verdict(NEAR_0, 0.01), verdict(few, scope="new"), verdict(NEAR_2, 0.5))
+
+    assert [each.blocked for each in (gaps, diverged, flipped)] == [True, True, True]
+    assert [each.blocked for each in open_still] == [False, False, False]
+
+
 def test_dropping_pairs_cannot_make_a_verdict() -> None:
     found = verdict([0.0, 1.2, 0.4], more={"diverged": 1, "without_diverged": np.atleast_2d(NEAR_2)})
 

@@ -54,6 +54,22 @@ def test_each_data_set_tells_what_validation_chose_its_lead_and_what_mattered(ma
     assert made.headline.lines[-1] == verdict_words.NONE_REGISTERED
 
 
+def test_what_was_chosen_with_a_blemish_is_told_with_it(made: Contents) -> None:
+    ranked = tables.ranked(made.recipes, made.suite)
+    mine = ranked[ranked["data"] == "mnist"].reset_index(drop=True)
+    diverged = mine.assign(diverged=[2, *[0] * (len(mine) - 1)])
+    alike = mine.assign(validation=mine["validation"].where(mine.index > 2, mine["validation"][0]))
+    fewer = made.recipes.assign(n=[1, 1, *[3] * (len(made.recipes) - 2)])
+
+    plain, lost, tied = (headline.what_won(x, made.factors, made.suite) for x in (mine, diverged, alike))
+
+    assert len(plain) == 2
+    assert lost[1] == "2 runs of it diverged and count at chance level."
+    assert tied[1] == "3 recipes have its validation score; it is the first as declared."
+    assert headline.left_out(fewer) == ["2 recipes with fewer seeds could not be chosen."]
+    assert headline.left_out(mine) == []
+
+
 def test_the_lead_is_a_paired_interval_over_seeds(made: Contents) -> None:
     ranked = tables.ranked(made.recipes, made.suite)
     one, two = (ranked[ranked["data"] == "mnist"].iloc[i] for i in (0, 1))

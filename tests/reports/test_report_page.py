@@ -172,7 +172,7 @@ def test_chart_definitions_are_valid_vega_lite() -> None:
 
     for measure in ("accuracy", "loss"):
         frame = charts.frame_of(curves, measure)
-        spec = valid(charts.curve_panel(["a", "b"], measure, frame))
+        spec = valid(charts.curve_panel(["a", "b"], measure, frame, 10))
         assert spec["layer"][1]["encoding"]["y"]["scale"]["type"] == (
             "log" if measure == "loss" else "linear"
         )
@@ -189,9 +189,43 @@ def test_every_chart_of_a_report_is_valid_vega_lite(which: str, request: pytest.
     definitions += [spec for part in parts for spec in part.files.values()]
 
     assert len(definitions) > 20
+    # The page holds a chart's rows apart from its definition, and no other data.
+    assert {tuple(spec["datasets"]) for spec in placed if not isinstance(spec, str)} == {("rows",)}
     for spec in definitions:
         assert valid(spec)["$schema"] == altair.SCHEMA_URL
     assert vl_convert.get_vegalite_versions()[-1] in altair.SCHEMA_URL  # what draws knows that version
+
+
+def test_a_data_set_without_an_ok_run_has_no_curves(make_card: Callable[..., Any]) -> None:
+    records, history, suite, environments = make_card(data=("digits", "mnist"), epochs=3, troubled=False)
+    lost = records.assign(status=records["status"].where(records["data"] == "mnist", "diverged"))
+
+    parts = list(figures.parts(contents(lost, history, suite, environments)))
+    placed = {place: choices for part in parts for place, choices in part.slots.items()}
+    files = {name for part in parts for name in part.files if name.startswith("curves-")}
+
+    assert set(placed["curves-0-train"].values()) == {"No run ended ok here, so there is no curve."}
+    assert files == {f"curves-mnist-{factor}.svg" for factor in suite.factors}
+
+
+@pytest.mark.parametrize(("last", "values"), [(1, [1]), (3, [1, 2, 3]), (40, None)])
+def test_epochs_are_marked_at_whole_numbers(last: int, values: list[int] | None) -> None:
+    spec = charts.curve_panel(["a"], "loss", charts.Frame(0.0, 1.0, log=False), last)
+
+    axis, points = spec["layer"][1]["encoding"]["x"]["axis"], spec["layer"][2]["mark"]
+    assert axis.get("values") == values
+    assert axis.get("tickMinStep") == (None if values else 1)
+    assert points["opacity"] == (1 if last == 1 else 0)  # a line through one point is not seen
+
+
+def test_files_shorten_no_label() -> None:
+    spec = layered(mark("rule", {"y": field("a", "nominal", axis={"labelLimit": 220, "ticks": False})}))
+
+    saved = charts.for_file(spec)
+
+    assert saved["layer"][0]["encoding"]["y"]["axis"] == {"labelLimit": 0, "ticks": False}
+    assert {saved["config"][part]["labelLimit"] for part in ("axis", "legend")} == {0}
+    assert spec["layer"][0]["encoding"]["y"]["axis"]["labelLimit"] == 220
 
 
 def test_what_is_no_vega_lite_is_refused() -> None:

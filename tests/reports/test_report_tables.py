@@ -196,9 +196,21 @@ def test_unbalanced_names_factors_whose_levels_met_other_partners(card: Any) -> 
     left_out = (records["activation"] == "maxout") & (records["initializer"] == "xavier")
     cells = frames.cells(records[~left_out & (records["data"] == "mnist")], card.suite)
 
-    found = tables.unbalanced(tables.factor_means(cells))
+    found = tables.unbalanced(cells)
 
     assert found.values.tolist() == [["mnist", "activation"], ["mnist", "initializer"]]
+
+
+def test_unbalanced_tells_other_partners_from_as_many(card: Any) -> None:
+    records = card.records
+    pairs = [("sigmoid", "xavier"), ("relu", "xavier"), ("relu", "he"), ("maxout", "he")]
+    kept = pd.Series(zip(records["activation"], records["initializer"], strict=True)).isin(pairs).to_numpy()
+    cells = frames.cells(records[kept & (records["data"] == "mnist")], card.suite)
+
+    means = tables.factor_means(cells).set_index("level")
+
+    assert means.loc["xavier", "partners"] == means.loc["he", "partners"]
+    assert ["mnist", "initializer"] in tables.unbalanced(cells).values.tolist()
 
 
 def test_cost_counts_only_cells_that_ran(card: Any) -> None:

@@ -118,7 +118,7 @@ def test_the_figure_marks_the_smallest_effect_and_cuts_at_its_frame(made: Conten
 
     rows = spec["datasets"]["rows"]
     assert [row["claim"] for row in rows] == [each.claim.name for each in made.verdicts]
-    marks = [spec["datasets"][layer["data"]["name"]] for layer in spec["layer"][:2]]
+    marks = [layer["data"]["values"] for layer in spec["layer"][:2]]
     assert marks == [[{"at": 0}], [{"at": -1}, {"at": 1}]]
     low, high = spec["layer"][-1]["encoding"]["x"]["scale"]["domain"]
     assert all(low <= row["low"] <= row["mean"] <= row["high"] <= high for row in rows)
