@@ -7,6 +7,7 @@ import os
 import platform
 import random
 import shlex
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -389,12 +390,12 @@ def check(paths: Sequence[Path]) -> int:
 
 
 def existing_store(path: Path) -> Store:
-    """Open a store for reading.
+    """Open a store for reading; what is damaged in it is told on standard error.
 
     Raises:
         RequestError: there is none.
     """
-    store = Store(path)
+    store = Store(path, on_problem=lambda problem: print(problem, file=sys.stderr))
     if not store.exists:
         raise RequestError(
             f"Expected a store at {path}, found none. `recipebench run` makes one; --store names another."

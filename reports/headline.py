@@ -106,7 +106,12 @@ def what_won(
     alike = int((ranked["validation"] == first["validation"]).sum())
     if alike > 1:
         recipes = wording.count_of(alike, "recipe")
-        told.append(say("{recipes} have its validation score; it is the first as declared.", recipes=recipes))
+        told.append(
+            say(
+                "{recipes} share the best validation score; this is the first of them as declared.",
+                recipes=recipes,
+            )
+        )
     if len(ranked) > 1:
         told.append(_runner_up(ranked.iloc[1], recipe, suite))
     return told

@@ -176,6 +176,9 @@ CHOSEN = re.compile(
     rf"95\xa0% interval (?P<low>{NUMBER}) to (?P<high>{NUMBER}), (?P<seeds>\d+) seeds)\)"
     r"(?P<fresh>, on seeds that chose nothing)?\."
 )
+TIED = re.compile(
+    r"(?P<count>\d+) recipes share the best validation score; this is the first of them as declared\."
+)
 LEAD = re.compile(
     rf"Its lead over the runner-up, (?P<names>.+?), is (?P<lead>{NUMBER}){UNIT}"
     rf"(?: \(95\xa0% interval over seeds (?P<low>{NUMBER}) to (?P<high>{NUMBER})\))?; that lead was put to "
@@ -207,6 +210,12 @@ def check_data_set(found: Example, sentence: str) -> None:
         assert told(ends[0], chosen["low"], per), (sentence, ends)
         assert told(ends[1], chosen["high"], per), (sentence, ends)
     rest = sentence[chosen.end() :].strip()
+    tied = int((ranked["chosen_by"] == first["chosen_by"]).sum())
+    if alike := TIED.match(rest):
+        assert int(alike["count"]) == tied
+        rest = rest[alike.end() :].strip()
+    else:
+        assert tied == 1, sentence
     if len(ranked) > 1:
         rest = check_lead(ranked, rest, compared(found.on(data)), per if higher else -per)
     for pattern, check in ((WIDEST, check_widest), (MOST, check_most)):
@@ -485,7 +494,9 @@ def check_sentence(
         assert on["ratio"] == f"{ratio:.3g}", part
         assert told(found.info.smallest_effect[on["data"]], on["smallest"], 100)
     if word == "Inconclusive":
-        assert re.search(r"would be found; .* would settle it\.$", rest)
+        blocked = re.search(r"Gaps: |Divergence: |The sign of the difference flips", rest)
+        settled = "more seeds alone would not settle it" if blocked else ".* would settle it"
+        assert re.search(rf"would be found; {settled}\.$", rest)
         least = re.search(rf"In 80\xa0% of such runs (?:a difference|equivalence within) of ({NUMBER})", rest)
         if claims[name].kind == "greater":
             assert least

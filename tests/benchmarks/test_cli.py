@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -385,6 +386,19 @@ def test_report_of_missing_cells_ends_with_1(trained: Any, command: Any) -> None
 
     assert outcome.code == 1
     assert "planned 24 = ok 8 + diverged 4 + failed 0 + missing 12" in outcome.out
+
+
+def test_a_report_says_what_of_its_store_is_damaged(trained: Any, command: Any, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(trained.store, damaged)
+    shard = next(damaged.glob("shards/*.records.parquet"))
+    shard.write_bytes(shard.read_bytes()[:100])
+
+    outcome = command("report", trained.file, "--store", damaged, "--out", "out")
+
+    assert outcome.code == 1
+    assert outcome.err.startswith(f"Shard {shard.name.partition('.')[0]} ")
+    assert outcome.err.count("its cells are not done; the next run sets it aside.") == 1
 
 
 def test_the_report_repeats_the_command_of_a_file(trained: Any, command: Any) -> None:

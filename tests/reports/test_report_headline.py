@@ -65,7 +65,7 @@ def test_what_was_chosen_with_a_blemish_is_told_with_it(made: Contents) -> None:
 
     assert len(plain) == 2
     assert lost[1] == "2 runs of it diverged and count at chance level."
-    assert tied[1] == "3 recipes have its validation score; it is the first as declared."
+    assert tied[1] == "3 recipes share the best validation score; this is the first of them as declared."
     assert headline.left_out(fewer) == ["2 recipes with fewer seeds could not be chosen."]
     assert headline.left_out(mine) == []
 
