@@ -23,13 +23,12 @@ from recipebench.lightning_modules.shares import Share
 TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others in a sum, until it gives the pack up."""
 
+BACKENDS = {"cpu": "gloo", "gpu": "nccl"}
+"""What the processes of a device talk through."""
+
 
 class LostRankError(RuntimeError):
     """A process that trains with this one died or does not answer: what they trained is lost."""
-
-
-BACKENDS = {"cpu": "gloo", "gpu": "nccl"}
-"""What the processes of a device talk through."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How many processes may be at work, and how one of this very copy of recipebench is started."""
+"""How many processes may be at work, how one of this very copy of recipebench is started, what they used."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ def environment() -> dict[str, str]:
     home = str(Path(recipebench.__file__).resolve().parent.parent)
     path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     return {**os.environ, "PYTHONPATH": path}
+
+
+def processor_seconds() -> float:
+    """Return what all processes that this one has started and seen end have used."""
+    used = os.times()
+    return used.children_user + used.children_system
 
 
 def usable_cores() -> int:

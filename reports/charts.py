@@ -169,12 +169,7 @@ def curve_panel(
     looks = by_level(order, drawn)
     hue = looks["color"]
     x = field("epoch", title=gettext("epoch"), axis={"grid": False, **whole_ticks(1, last)})
-    ticks = {"values": log_ticks(frame)} if frame.log else {"tickCount": 5}
-    upward: Spec = {
-        "title": wording.measure_name(measure),
-        "scale": {"domain": [frame.low, frame.high], "type": "log" if frame.log else "linear", "nice": False},
-        "axis": {"format": "%" if wording.is_share(measure) else "~g", **ticks},
-    }
+    upward = {"title": wording.measure_name(measure), **in_frame(measure, frame)}
     y, low = field("mean", **upward), field("low", **upward)
     ends = {
         "x": x,
@@ -360,7 +355,7 @@ def forest(groups: Mapping[str, Sequence[str]], endpoint: Endpoint, frame: tuple
     """
     along: Spec = {
         "scale": {"domain": list(frame), "nice": False},
-        "axis": {"format": "%" if wording.is_share(endpoint.measure) else "~g", "tickCount": 6},
+        "axis": {"format": number_format(endpoint.measure), "tickCount": 6},
     }
     blocks = []
     for position, (factor, names) in enumerate(groups.items()):
@@ -438,6 +433,21 @@ def color(position: int) -> str:
 def dash(position: int) -> tuple[int, ...]:
     """Return the dashes of the level at a position: plain for the first six, then one pattern a round."""
     return DASHES[position // len(COLORS) % len(DASHES)]
+
+
+def in_frame(measure: str, frame: Frame) -> Spec:
+    """Return scale and axis of the values of a measure."""
+    ticks = {"values": log_ticks(frame)} if frame.log else {"tickCount": 5}
+    kind = "log" if frame.log else "linear"
+    return {
+        "scale": {"domain": [frame.low, frame.high], "type": kind, "nice": False},
+        "axis": {"format": number_format(measure), **ticks},
+    }
+
+
+def number_format(measure: str) -> str:
+    """Return how Vega shows values of a measure: shares in percent."""
+    return "%" if wording.is_share(measure) else "~g"
 
 
 def whole_ticks(first: int, last: int) -> Spec:

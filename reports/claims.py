@@ -160,10 +160,9 @@ def _verdict(
     claim: Claim, raw: Estimate, adjusted: Estimate, bound: float, p_holm: float, level: float
 ) -> Verdict:
     code = _code(claim, adjusted, level)
-    reasons = _reasons(claim, adjusted, bound, level, code)
+    reasons, blocked = _reasons(claim, adjusted, bound, level, code)
     low, high = inference.interval(adjusted, level)
     found = 0 if reasons else code
-    blocked = bool(_gaps(claim)) or (code != 0 and bool(reasons) and not _seeds_lack(claim, adjusted))
     if found == 0 and not reasons:
         reasons = (gettext(_NOT_ON_ONE_SIDE[claim.kind]),)
     return Verdict(
@@ -225,15 +224,15 @@ def _freedoms(claims: Sequence[Claim]) -> list[float]:
     return bounds
 
 
-def _reasons(claim: Claim, estimate: Estimate, bound: float, level: float, code: int) -> tuple[str, ...]:
-    found = [_gaps(claim), _few_data_sets(claim), _no_error(claim, estimate)]
-    if code != 0 and not any(found):
-        found += [_diverged(claim, bound, level, code), _flip(claim, code)]
-    return tuple(filter(None, found))
-
-
-def _seeds_lack(claim: Claim, estimate: Estimate) -> bool:
-    return bool(_few_data_sets(claim) or _no_error(claim, estimate))
+def _reasons(
+    claim: Claim, estimate: Estimate, bound: float, level: float, code: int
+) -> tuple[tuple[str, ...], bool]:
+    """Say what bars a verdict, and whether that is something that more seeds alone do not help."""
+    gaps, lacking = _gaps(claim), [_few_data_sets(claim), _no_error(claim, estimate)]
+    taken = []
+    if code != 0 and not any([gaps, *lacking]):
+        taken = [_diverged(claim, bound, level, code), _flip(claim, code)]
+    return tuple(filter(None, [gaps, *lacking, *taken])), any([gaps, *taken])
 
 
 def _gaps(claim: Claim) -> str:

@@ -44,8 +44,8 @@ class Drawing:
     """
 
     def __init__(self, language: str, names: str = "") -> None:
-        of = _OWN if fonts.machine_free(names) else _MACHINE
-        self._all = [_Process(language, of) for _ in range(min(MOST, processes.usable_cores()))]
+        which = _OWN if fonts.machine_free(names) else _MACHINE
+        self._all = [_Process(language, which) for _ in range(min(MOST, processes.usable_cores()))]
         self._idle = SimpleQueue[_Process]()
         for process in self._all:
             self._idle.put(process)
@@ -97,10 +97,10 @@ class Drawing:
 class _Process:
     """One process that draws."""
 
-    def __init__(self, language: str, of: str) -> None:
+    def __init__(self, language: str, which: str) -> None:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._process = subprocess.Popen(
-            [*processes.command(__name__), language, of],
+            [*processes.command(__name__), language, which],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
@@ -174,10 +174,10 @@ def _steady_names(drawing: str) -> str:
 
 def main() -> None:
     """Answer what standard input asks for; a first chart is drawn while nothing is asked for yet."""
-    of, fonts_of = sys.argv[1:]
-    if fonts_of == _OWN:
+    written, which = sys.argv[1:]
+    if which == _OWN:
         fonts.leave_out_machine()
-    with language.writing(of):
+    with language.writing(written):
         svg({"mark": "point"})
         for line in sys.stdin:
             wanted = json.loads(line)

@@ -28,11 +28,8 @@ def ranked(factor: str, contents: Contents) -> bool:
 
 def unranked(cells: pd.DataFrame, suite: SuiteInfo) -> dict[str, str]:
     """Return the factors that must not be ranked, and why."""
-    why = {
-        "untuned": say("all at {rates}", rates=suite.rates),
-        "mixed": say("some at {rates}", rates=suite.rates),
-    }
-    return {OPTIMIZER: why[known]} if (known := frames.rates(cells, suite)) in why else {}
+    known = frames.rates(cells, suite)
+    return {OPTIMIZER: say(_REASONS[known], rates=suite.rates)} if known in _REASONS else {}
 
 
 def heading(factor: str, contents: Contents) -> str:
@@ -43,10 +40,8 @@ def heading(factor: str, contents: Contents) -> str:
 
 def marked(term: str, contents: Contents) -> str:
     """Name a factor or a pair of factors, and mark what shows optimizers at rates that were not tuned."""
-    name = factor_name(term)
-    return (
-        name if all(ranked(f, contents) for f in term.split(" × ")) else _told(_MARKS, contents, factor=name)
-    )
+    name, single = factor_name(term), term.split(" × ")
+    return name if all(ranked(f, contents) for f in single) else _told(_MARKS, contents, factor=name)
 
 
 def in_place_of_best(contents: Contents) -> str:
@@ -70,6 +65,10 @@ def _told(words: Mapping[str, str], contents: Contents, **values: str) -> str:
     return say(words[contents.rates], rates=contents.suite.rates, **values)
 
 
+_REASONS = {
+    "untuned": N_("all at {rates}"),
+    "mixed": N_("some at {rates}"),
+}
 _HEADINGS = {
     "untuned": N_("{factor} (at {rates}, not a ranking)"),
     "mixed": N_("{factor} (not marked tuned: at {rates}, not a ranking)"),

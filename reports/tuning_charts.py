@@ -13,9 +13,12 @@ from recipebench.reports.charts import (
     COLORS,
     Frame,
     by_level,
+    in_frame,
     log_ticks,
+    number_format,
     rounded,
     shown,
+    whole_ticks,
 )
 from recipebench.reports.language import N_, gettext, say
 from recipebench.reports.suite_info import Endpoint
@@ -41,7 +44,7 @@ def against_default(levels: Sequence[str], goal: Endpoint, frame: tuple[float, f
     """
     along: Spec = {
         "scale": {"domain": list(frame), "nice": False},
-        "axis": {"format": "%" if wording.is_share(goal.measure) else "~g", "tickCount": 6},
+        "axis": {"format": number_format(goal.measure), "tickCount": 6},
         "title": wording.endpoint_name(goal),
     }
     series = list(map(wording.word, SERIES))
@@ -191,9 +194,9 @@ def value_frame(rows: Sequence[Mapping[str, Any]], scale: str) -> Frame:
     return Frame(low / 2, low * 2, log) if log else Frame(low - 0.5, low + 0.5, log)
 
 
-def best_of_k(order: Sequence[str], goal: Endpoint, frame: Frame) -> Spec:
+def best_of_k(order: Sequence[str], goal: Endpoint, frame: Frame, trials: int) -> Spec:
     """Draw the expected best score against the number of trials, a line a level."""
-    return _budget(order, _score(goal, frame, "y"), _BEST_TIPS)
+    return _budget(order, _score(goal, frame, "y"), trials, _BEST_TIPS)
 
 
 _BEST_TIPS = {"level": N_("level"), "k": N_("trials"), "text": N_("expected best"), "n": N_("searches")}
@@ -213,17 +216,18 @@ def best_of_k_rows(best: pd.DataFrame, measure: str) -> list[dict[str, Any]]:
     ]
 
 
-def ranks(order: Sequence[str], ranked: int) -> Spec:
+def ranks(order: Sequence[str], ranked: int, trials: int) -> Spec:
     """Draw the mean rank against the number of trials, a line a level; the best is on top.
 
     Args:
         order: all tuned levels in declared order.
         ranked: how many of them have ranks.
+        trials: the largest budget.
     """
     scale = {"domain": [ranked + 0.15, 0.85], "nice": False}
     axis = {"values": list(range(1, ranked + 1)), "format": "d"}
     y = field("y", title=gettext("mean rank"), scale=scale, axis=axis)
-    return _budget(order, y, _RANK_TIPS)
+    return _budget(order, y, trials, _RANK_TIPS)
 
 
 _RANK_TIPS = {"level": N_("level"), "k": N_("trials"), "text": N_("mean rank"), "n": N_("data sets")}
@@ -243,11 +247,11 @@ def rank_rows(found: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _budget(order: Sequence[str], y: Spec, tips: dict[str, str]) -> Spec:
+def _budget(order: Sequence[str], y: Spec, trials: int, tips: dict[str, str]) -> Spec:
     x = field(
         "k",
         title=gettext("trials"),
-        axis={"grid": False, "tickMinStep": 1, "format": "d"},
+        axis={"grid": False, **whole_ticks(1, trials)},
         scale={"nice": False, "padding": 8, "zero": False},
     )
     looks = by_level(order)
@@ -257,10 +261,5 @@ def _budget(order: Sequence[str], y: Spec, tips: dict[str, str]) -> Spec:
 
 
 def _score(goal: Endpoint, frame: Frame, of: str = "mean") -> Spec:
-    ticks = {"values": log_ticks(frame)} if frame.log else {"tickCount": 5}
-    return field(
-        of,
-        title=say("validation {measure}", measure=wording.measure_name(goal.measure)),
-        scale={"domain": [frame.low, frame.high], "type": "log" if frame.log else "linear", "nice": False},
-        axis={"format": "%" if wording.is_share(goal.measure) else "~g", **ticks},
-    )
+    title = say("validation {measure}", measure=wording.measure_name(goal.measure))
+    return field(of, title=title, **in_frame(goal.measure, frame))

@@ -88,7 +88,7 @@ def _best_of_k(contents: Contents) -> list[Drawn]:
         if here.empty:
             continue
         frame = charts.frame_of(here.rename(columns={"expected_best": "mean"}), goal.measure)
-        chart = tuning_charts.best_of_k(tuning_views.levels(contents), goal, frame)
+        chart = tuning_charts.best_of_k(tuning_views.levels(contents), goal, frame, _ends(here["k"])[1])
         rows = tuning_charts.best_of_k_rows(here, goal.measure)
         spec = charts.told_apart(definition(chart, rows, width="container", height=HEIGHT))
         n = wording.range_of(*_ends(here["searches"]), "search", "searches")
@@ -105,7 +105,7 @@ def _ranks(contents: Contents) -> list[Drawn]:
     for position, (factor, part) in enumerate(found.groupby("factor", sort=False)):
         levels = tuning_views.levels(contents)
         mine = [level for level in levels if level in set(part["level"])]
-        chart = tuning_charts.ranks(levels, len(mine))
+        chart = tuning_charts.ranks(levels, len(mine), _ends(part["k"])[1])
         rows = tuning_charts.rank_rows(part)
         spec = charts.told_apart(definition(chart, rows, width="container", height=HEIGHT))
         sets = wording.range_of(*_ends(part["data_sets"]), "data set")

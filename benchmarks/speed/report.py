@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import shutil
 import statistics
 import subprocess
@@ -29,7 +28,7 @@ from recipebench.benchmarks.cells import Cell, expand
 from recipebench.benchmarks.environment import cpu_class
 from recipebench.benchmarks.store import Store
 from recipebench.benchmarks.suite import Suite, load_suite
-from recipebench.processes import usable_cores
+from recipebench.processes import processor_seconds, usable_cores
 
 EPOCHS, SEEDS = 20, 5
 DATA = ("synthetic_regression", "digits", "mnist", "fashion_mnist")
@@ -145,9 +144,9 @@ def filled(suite: dict[str, Any] | str, folder: Path) -> Filled:
 def timed(store: Filled) -> tuple[float, float]:
     """Write a report anew; return the seconds on the wall and those of all processors."""
     _remove(store.out)
-    before, start = _children_seconds(), time.perf_counter()
+    before, start = processor_seconds(), time.perf_counter()
     subprocess.run(store.command, check=True, capture_output=True)
-    return time.perf_counter() - start, _children_seconds() - before
+    return time.perf_counter() - start, processor_seconds() - before
 
 
 def peak_bytes(store: Filled) -> int | None:
@@ -200,30 +199,15 @@ def measured(stores: Sequence[Filled], rounds: int) -> list[dict[str, Any]]:
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return medians over the rounds, lowest and highest time, memory and sizes as a Markdown table."""
-    head = [
-        "suite",
-        "cells",
-        "wall, s",
-        "lowest to highest",
-        "processors, s",
-        "memory, MB",
-        "page, MB",
-        "figures",
-    ]
+    head = ["suite", "cells", "wall, s", "lowest to highest", "processors, s", "memory, MB"]
+    head += ["page, MB", "figures"]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     for row in rows:
-        walls, memory = row["wall_seconds"], row["peak_bytes"]
-        lines.append(
-            [
-                *(str(row["suite"]), f"{row['cells']:,}", f"{statistics.median(walls):.1f}"),
-                *(
-                    f"{min(walls):.1f} to {max(walls):.1f}",
-                    f"{statistics.median(row['processor_seconds']):.1f}",
-                ),
-                "not known" if memory is None else f"{memory / 1e6:.0f}",
-                *(f"{row['page_bytes'] / 1e6:.2f}", str(row["figures"])),
-            ]
-        )
+        walls, spent, memory = row["wall_seconds"], row["processor_seconds"], row["peak_bytes"]
+        line = [row["suite"], f"{row['cells']:,}", f"{statistics.median(walls):.1f}"]
+        line += [f"{min(walls):.1f} to {max(walls):.1f}", f"{statistics.median(spent):.1f}"]
+        line += ["not known" if memory is None else f"{memory / 1e6:.0f}"]
+        lines.append([*line, f"{row['page_bytes'] / 1e6:.2f}", str(row["figures"])])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -259,11 +243,6 @@ def main() -> None:
 def _remove(out: Path) -> None:
     if out.exists():  # an old report would be kept
         shutil.rmtree(out)
-
-
-def _children_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

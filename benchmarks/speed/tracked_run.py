@@ -7,7 +7,6 @@ W&B's service have used is what this process is told when it sees them end, so t
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from typing import Any
 
 from recipebench.benchmarks.cli import main as recipebench
 from recipebench.benchmarks.tracking.tracker import Tracker
+from recipebench.processes import processor_seconds
 
 
 def main() -> None:
@@ -41,12 +41,6 @@ def _timed(work: Callable[..., Any], taken: dict[str, float], *, ends: bool) -> 
                 taken["used"] += processor_seconds() - before
 
     return timed
-
-
-def processor_seconds() -> float:
-    """Return what all processes that this one has started and seen end have used."""
-    used = os.times()
-    return used.children_user + used.children_system
 
 
 if __name__ == "__main__":

@@ -33,14 +33,13 @@ from recipebench.benchmarks.cells import Cell, expand
 from recipebench.benchmarks.environment import cpu_class, package_versions
 from recipebench.benchmarks.executor import Event
 from recipebench.benchmarks.packs import Pack
-from recipebench.benchmarks.speed.tracked_run import processor_seconds
 from recipebench.benchmarks.speed.wandb_server import KEY, StandIn
 from recipebench.benchmarks.suite import load_suite
 from recipebench.benchmarks.tracking import content
 from recipebench.benchmarks.tracking.client import Client, prepare
 from recipebench.benchmarks.tracking.target import Target, Tracking
 from recipebench.benchmarks.tracking.tracker import Tracker
-from recipebench.processes import usable_cores
+from recipebench.processes import processor_seconds, usable_cores
 
 PACK = 16
 """Cells whose runs are open at once."""

@@ -223,8 +223,8 @@ def test_chart_definitions_are_valid_vega_lite() -> None:
         chart = valid(tuning_charts.sensitivity(["a"], "optimizer.lr", across, GOAL, frame))
         assert chart["layer"][0]["encoding"]["x"]["scale"]["type"] == kind
         assert across.low < 0.5 < across.high
-    assert valid(tuning_charts.best_of_k(["a"], GOAL, frame))["layer"]
-    assert valid(tuning_charts.ranks(["a", "b"], 2))["layer"]
+    assert valid(tuning_charts.best_of_k(["a"], GOAL, frame, 16))["layer"]
+    assert valid(tuning_charts.ranks(["a", "b"], 2, 16))["layer"]
 
 
 def test_many_single_trials_are_thinned() -> None:
